@@ -1,0 +1,114 @@
+"""What may be asked of the theatre: cues, levels, and whom they are for.
+
+Times are milliseconds as floats: `*_ms` are durations or, where they name a moment (`due_ms`,
+`now_ms`), Unix milliseconds on the server's clock, which never steps backwards. Doses are whole
+micro-dose-seconds (`*_us`), so that sums are exact: one dose-second is a second at full intensity.
+"""
+
+from dataclasses import dataclass
+from typing import NewType
+
+ZoneId = NewType("ZoneId", str)
+SeatId = NewType("SeatId", str)
+Scent = NewType("Scent", str)
+OwnerId = NewType("OwnerId", str)
+"""Who asked: the id of a client's session. Cues, levels and stops belong to their owner."""
+
+GOGGLES_ZONE = ZoneId("goggles")
+"""The zone whose seats are the connected goggles; a seat there is called by their hello name."""
+
+LOWEST_PRIORITY, DEFAULT_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
+
+
+@dataclass(frozen=True, slots=True)
+class CueKey:
+    """Name one cue for ever: the id its owner gave it, which may be a string or a number."""
+
+    owner: OwnerId
+    id: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a cue, level or stop is for: exactly one field is set, `all` by being true.
+
+    Tuples keep the order in which they were named, each name once.
+    """
+
+    all: bool = False
+    zones: tuple[ZoneId, ...] = ()
+    seats: tuple[SeatId, ...] = ()
+    goggles: tuple[SeatId, ...] = ()
+
+
+EVERYWHERE = Target(all=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A request to release one scent once, as one zone gets it.
+
+    `seats` are the seats meant, None for every seat of the zone. An event, not a state: two cues
+    that differ in nothing but their key are two sprays.
+    """
+
+    key: CueKey
+    scent: Scent
+    intensity: float
+    duration_ms: float
+    due_ms: float
+    ttl_ms: float
+    asked_ms: float
+    """When the server received it: a stop that came later stops it, even before it is decided."""
+    seats: tuple[SeatId, ...] | None = None
+    priority: int = DEFAULT_PRIORITY
+    mix: bool = False
+
+    @property
+    def expires_ms(self) -> float:
+        """The last moment at which this cue is still welcome."""
+        return self.due_ms + self.ttl_ms
+
+
+@dataclass(frozen=True, slots=True)
+class LevelKey:
+    """Name one continuous source: a newer level of the same key takes the place of the older."""
+
+    owner: OwnerId
+    scent: Scent
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A continuous source at this moment, as one zone gets it; ends `ttl_ms` after it was received.
+
+    Intensity 0 ends it now. `asked_ms` and `seats` as in `Cue`.
+    """
+
+    key: LevelKey
+    intensity: float
+    asked_ms: float
+    ttl_ms: float
+    seats: tuple[SeatId, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spray:
+    """What one dispenser is told: which slot, how strong (above 0, to 1), how long.
+
+    `cue` is None where the spray is one step of a level. The device closes by itself at the end.
+    """
+
+    slot: int
+    intensity: float
+    duration_ms: float
+    cue: CueKey | None
+
+
+def dose_us(intensity: float, duration_ms: float) -> int:
+    """Return what a release amounts to, in micro-dose-seconds; never nothing.
+
+    A whole number keeps running totals exact, whatever is added and taken back.
+    """
+    return max(1, round(intensity * duration_ms * 1000))

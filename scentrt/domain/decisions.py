@@ -1,0 +1,64 @@
+"""What a zone answers, and what is to be done about it once it has been decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from scentrt.domain.cues import SeatId, Spray
+from scentrt.domain.events import Event
+from scentrt.domain.seats import Skip
+
+
+class Refusal(StrEnum):
+    """Why a whole cue is not taken."""
+
+    PANIC = "panic"
+    TOO_LATE = "too-late"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A cue was taken: how many seats it reaches as things stand, and how many are left out."""
+
+    due_ms: float
+    targets: int
+    skipped: Mapping[Skip, int]
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A cue was not taken, and nothing has changed."""
+
+    reason: Refusal
+
+
+Verdict = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Tell these dispensers to spray, all of them the same."""
+
+    spray: Spray
+    seats: tuple[SeatId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Tell these dispensers to close a slot, or all of them where `slot` is None."""
+
+    slot: int | None
+    seats: tuple[SeatId, ...]
+
+
+Order = Release | Halt
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a decision brings about: orders to dispensers first, then what is to be told."""
+
+    orders: list[Order] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)

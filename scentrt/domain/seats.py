@@ -1,0 +1,255 @@
+"""A seat: its slots, what is in the air there, and what it may still get."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from scentrt.domain.cues import CueKey, LevelKey, OwnerId, Scent, SeatId, dose_us
+from scentrt.domain.doses import DoseBudget, Limits
+
+LEVEL_PRIORITY = -1
+"""A cue of any priority takes a slot from a level, which comes again with its next update."""
+
+NEVER = float("-inf")
+
+
+class Skip(StrEnum):
+    """Why a seat is left out."""
+
+    OPTED_OUT = "opted-out"
+    OFFLINE = "offline"
+    STUCK = "stuck"
+    NO_SUCH_SCENT = "no-such-scent"
+    CLEARING = "clearing"
+    BUSY = "busy"
+    EMPTY = "empty"
+    DOSE_LIMIT = "dose-limit"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A release as it was decided, shared by all the seats that got it alike; never changed.
+
+    `cue` is None for one step of a level.
+    """
+
+    cue: CueKey | None
+    owner: OwnerId
+    scent: Scent
+    priority: int
+    intensity: float
+    starts_ms: float
+    ends_ms: float
+    dose_us: int
+
+    @property
+    def is_level(self) -> bool:
+        """Whether this is one step of a level, not a cue."""
+        return self.cue is None
+
+    def released_us(self, now_ms: float) -> int:
+        """Return what has left the slot by `now_ms`."""
+        if now_ms >= self.ends_ms:
+            return self.dose_us
+        if now_ms <= self.starts_ms:
+            return 0
+        return min(self.dose_us, dose_us(self.intensity, now_ms - self.starts_ms))
+
+
+@dataclass(slots=True)
+class Vial:
+    """A cartridge: how much is left in it, and where it came from (None where nobody said)."""
+
+    left_us: int
+    sku: str | None = None
+    batchref: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A place in a dispenser. Without a vial that anybody loaded it counts as never empty."""
+
+    number: int
+    scent: Scent
+    vial: Vial | None = None
+    run: Run | None = None
+    until_ms: float = NEVER
+    """When its last release ended, or the present one will."""
+    parts: dict[LevelKey, tuple[float, float]] = field(default_factory=dict)
+    """The levels that are mixed here: intensity and end of each."""
+
+    def unreleased_us(self, now_ms: float) -> int:
+        """Return what would be saved by closing now."""
+        if self.run is None or self.until_ms <= now_ms:
+            return 0
+        return self.run.dose_us - self.run.released_us(now_ms)
+
+    def mixed(self, now_ms: float, but_for: LevelKey) -> tuple[float, float]:
+        """Return what the other levels give here, added up, and until when; drop what is over."""
+        if not self.parts or (len(self.parts) == 1 and but_for in self.parts):
+            return 0.0, NEVER
+        self.parts = {k: part for k, part in self.parts.items() if part[1] > now_ms}
+        others = [part for key, part in self.parts.items() if key != but_for]
+        return sum(i for i, _ in others), max((end for _, end in others), default=NEVER)
+
+
+class Seat:
+    """One seat and its dispenser, the unit that is sprayed or skipped.
+
+    `anything` is for goggles that only show what is released: they take whatever scent there is.
+    """
+
+    __slots__ = (
+        "_air_scent",
+        "_air_until_ms",
+        "_by_scent",
+        "_limits",
+        "anything",
+        "budget",
+        "id",
+        "online",
+        "opted_out",
+        "slots",
+        "stuck",
+    )
+
+    def __init__(
+        self, id: SeatId, slots: list[Slot], limits: Limits, *, anything: bool = False
+    ) -> None:
+        self.id = id
+        self.online = True
+        self.stuck = False
+        self.opted_out = False
+        self.budget = DoseBudget(limits)
+        self._limits = limits
+        # The one scent in the air until a moment; None where there are several, or none yet.
+        self._air_scent: Scent | None = None
+        self._air_until_ms = NEVER
+        self.fit(slots, anything=anything)
+
+    def fit(self, slots: list[Slot], *, anything: bool = False) -> None:
+        """Give the seat another dispenser; what the person there already got still counts."""
+        self.anything = anything
+        self.slots = slots
+        self._by_scent: dict[Scent, list[Slot]] = {}
+        for slot in slots:
+            self._by_scent.setdefault(slot.scent, []).append(slot)
+
+    def carries(self, scent: Scent) -> bool:
+        """Say whether a slot here holds the scent."""
+        return self.anything or scent in self._by_scent
+
+    def pick(
+        self, scent: Scent, dose: int, priority: int, now_ms: float, at_ms: float, *, mix: bool
+    ) -> Slot | Skip:
+        """Choose the slot that a cue would spray from at `at_ms`, or say why there is none.
+
+        Releases nothing. `at_ms` is `now_ms`, or later for a cue that waits.
+        """
+        if self.opted_out or self.stuck or not self.online:
+            return self._why_unavailable()
+        slots = self._by_scent.get(scent) or self._improvise(scent)
+        if slots is None:
+            return Skip.NO_SUCH_SCENT
+        if (
+            self._air_scent != scent
+            and self._air_until_ms + self._limits.clearing_ms > at_ms
+            and not mix
+            and not self._clear_for(scent, at_ms)
+        ):
+            return Skip.CLEARING
+        best: Slot | None = None
+        reason = Skip.BUSY
+        for slot in slots:
+            if slot.vial is not None and slot.vial.left_us + slot.unreleased_us(at_ms) < dose:
+                reason = Skip.EMPTY
+            elif slot.until_ms <= at_ms:
+                best = slot
+                break
+            elif best is None and slot.run is not None and priority > slot.run.priority:
+                best = slot
+        if best is None:
+            return reason
+        room = self.budget.room_us(now_ms) if at_ms <= now_ms else self.budget.room_later_us(at_ms)
+        if room < dose and room + best.unreleased_us(at_ms) < dose:
+            return Skip.DOSE_LIMIT
+        return best
+
+    def pick_for_level(
+        self, key: LevelKey, intensity: float, ends_ms: float, now_ms: float
+    ) -> tuple[Slot, float, float] | Skip:
+        """Choose the slot for a level, and the intensity and end there with its owner's others.
+
+        What levels of one owner give to one slot adds up, to full intensity at most.
+        """
+        if self.opted_out or self.stuck or not self.online:
+            return self._why_unavailable()
+        slots = self._by_scent.get(key.scent) or self._improvise(key.scent)
+        if slots is None:
+            return Skip.NO_SUCH_SCENT
+        reason = Skip.BUSY
+        for slot in slots:
+            running = slot.run is not None and slot.until_ms > now_ms
+            own = slot.run is not None and slot.run.is_level and slot.run.owner == key.owner
+            if running and not own:
+                continue
+            if not running and not self._clear_for(key.scent, now_ms, but_for=key.owner):
+                return Skip.CLEARING
+            total, until_ms = slot.mixed(now_ms, but_for=key)
+            total, until_ms = min(1.0, total + intensity), max(until_ms, ends_ms)
+            dose, saved = dose_us(total, until_ms - now_ms), slot.unreleased_us(now_ms)
+            if slot.vial is not None and slot.vial.left_us + saved < dose:
+                reason = Skip.EMPTY
+                continue
+            if self.budget.room_us(now_ms) + saved < dose:
+                return Skip.DOSE_LIMIT
+            return slot, total, until_ms
+        return reason
+
+    def open(self, slot: Slot, run: Run, now_ms: float) -> list[int]:
+        """Start a release that `pick` allowed, and return the seconds whose dose changed."""
+        changed = self.close(slot, now_ms) if slot.until_ms > now_ms else []
+        if self._air_until_ms + self._limits.clearing_ms <= now_ms:
+            self._air_scent = slot.scent
+        elif self._air_scent != slot.scent:
+            self._air_scent = None
+        slot.run = run
+        slot.until_ms = run.ends_ms
+        self._air_until_ms = max(self._air_until_ms, run.ends_ms)
+        if slot.vial is not None:
+            slot.vial.left_us -= run.dose_us
+        changed.append(self.budget.charge(run.dose_us, run.ends_ms))
+        return changed
+
+    def close(self, slot: Slot, now_ms: float) -> list[int]:
+        """End a release early: only what was released counts. Return the seconds that changed."""
+        run = slot.run
+        if run is None or slot.until_ms <= now_ms:
+            return []
+        slot.until_ms = now_ms
+        released = run.released_us(now_ms)
+        if slot.vial is not None:
+            slot.vial.left_us += run.dose_us - released
+        self._air_until_ms = max(s.until_ms for s in self.slots)
+        return self.budget.settle(run.dose_us, run.ends_ms, released, now_ms)
+
+    def _why_unavailable(self) -> Skip:
+        if self.opted_out:
+            return Skip.OPTED_OUT
+        return Skip.STUCK if self.online else Skip.OFFLINE
+
+    def _clear_for(self, scent: Scent, at_ms: float, but_for: OwnerId | None = None) -> bool:
+        """Say whether every other scent has cleared; levels of `but_for` are not in its own way."""
+        return all(
+            slot.scent == scent
+            or slot.until_ms + self._limits.clearing_ms <= at_ms
+            or (slot.run is not None and slot.run.is_level and slot.run.owner == but_for)
+            for slot in self.slots
+        )
+
+    def _improvise(self, scent: Scent) -> list[Slot] | None:
+        if not self.anything:
+            return None
+        slot = Slot(len(self.slots), scent)
+        self.slots.append(slot)
+        self._by_scent[scent] = [slot]
+        return self._by_scent[scent]

@@ -1,0 +1,1 @@
+"""Who owns what: one task and one bounded mailbox for each zone."""

@@ -1,0 +1,295 @@
+"""The ledger: the one writer to the database.
+
+What must outlive a restart is handed in here, and one task writes it: everything that waits goes
+into one transaction, whenever the writer is free. It never waits for a batch to fill, so a lone row
+is written at once, and under load the batches grow by themselves.
+
+Doses are written behind: `Ledger.record_doses` takes them without waiting. The panic latch and the
+end of a zone are awaited until they are on disk. While the database is away, all of it is kept and
+tried again.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+import trio
+
+from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.errors import StoreUnavailable
+
+__all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
+
+MAX_ROWS_PER_COMMIT = 5_000
+"""How much of a backlog goes into one transaction. A few tens of milliseconds of Python in another
+thread, so that the cues hardly notice when the database is back after an hour."""
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 2.0
+
+LAST_FLUSH_S = 1.0
+"""How long ending may take over what still waits: a fifth of what a whole shutdown has."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """One transaction: `panicked` is the latch's new state, None to leave it as it is."""
+
+    panicked: bool | None = None
+    doses: tuple[ZoneDoses, ...] = ()
+
+
+class TheatreStore(Protocol):
+    """What the ledger asks of a database. Every method raises `StoreUnavailable`."""
+
+    async def panicked(self) -> bool:
+        """Return the panic latch; False in a new database."""
+        ...
+
+    async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
+        """Return the zone's mark, and its rows from the second `since_s` on."""
+        ...
+
+    async def commit(self, writes: Writes) -> None:
+        """Store all of it in one transaction, on disk when this returns.
+
+        If it raises `StoreUnavailable`, nothing of it is stored.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHealth:
+    """How the writing goes: `behind_ms` is the age of the oldest thing that is not on disk."""
+
+    behind_ms: float
+    failing: bool
+    lost_rows: int
+
+
+class _Attempt:
+    """The next transaction. Whoever hands something in may await how the attempt ends."""
+
+    def __init__(self) -> None:
+        self.awaited = trio.Event()
+        self.done = trio.Event()
+        self.error: BaseException | None = None
+
+    def end(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.done.set()
+
+
+class Ledger:
+    """Take what must outlive a restart, and write it to `store`, in one task (`run`).
+
+    Zones stop before the ledger does: cancel `run` when every zone has ended, so give it a nursery
+    around theirs. However it is cancelled, it tries once more to write what waits.
+    """
+
+    def __init__(self, store: TheatreStore) -> None:
+        self._store = store
+        self._books: dict[ZoneId, DoseBook] = {}
+        self._panicked: bool | None = None  # what the latch is to be; None: as it is on disk
+        self._work = trio.Event()
+        self._attempt = _Attempt()
+        self._turn = trio.Lock()  # reading and writing, see `doses`
+        self._failing_since: float | None = None
+        self._lost_rows = 0
+
+    @property
+    def health(self) -> LedgerHealth:
+        """Return how far behind the disk is, and whether the last commit failed."""
+        now = trio.current_time()
+        since = min(
+            (book.since for book in self._books.values() if book.since is not None), default=now
+        )
+        return LedgerHealth((now - since) * 1000, self._failing_since is not None, self._lost_rows)
+
+    def record_doses(
+        self, zone: ZoneId, used: Mapping[tuple[SeatId, int], int], through_ms: float
+    ) -> None:
+        """Take what the seats of an open zone have used. Never waits and never fails.
+
+        `used` goes from seat and Unix second to micro-dose-seconds, the whole of that second and
+        not what it grew by: a newer value replaces an older one. Everything that was sprayed up to
+        `through_ms` has been recorded with this. The zone counts as open from here on, also if it
+        was closed before.
+
+        What waits for the database is bounded: rows older than the longest budget are dropped, and
+        beyond `MAX_ROWS_PER_ZONE` the oldest are given up. The zone's mark then stays before the
+        first that was given up, so that a restart does not take it for unused.
+        """
+        self._record(zone, used, through_ms, closed=False)
+
+    async def close_zone(
+        self, zone: ZoneId, used: Mapping[tuple[SeatId, int], int], through_ms: float
+    ) -> None:
+        """Take the last doses of a zone that ends in good order; they are on disk on return.
+
+        Raises:
+          StoreUnavailable: an attempt failed. What was handed in is kept and tried again, like
+            everything else.
+        """
+        book = self._record(zone, used, through_ms, closed=True)
+        while book.waits:
+            await self._attempted()
+
+    async def set_panicked(self, panicked: bool) -> None:  # noqa: FBT001 - the latch's two states
+        """Set the panic latch; it is on disk on return.
+
+        It goes before everything else, in a transaction of its own.
+
+        Raises:
+          StoreUnavailable: the first attempt failed. It is tried again until it succeeds, or until
+            a newer setting takes its place; so it is when the caller is cancelled.
+        """
+        self._panicked = panicked
+        await self._attempted()
+
+    async def panicked(self) -> bool:
+        """Return the panic latch as it was last set, on disk or not yet.
+
+        Raises:
+          StoreUnavailable: the database could not be read.
+        """
+        async with self._turn:
+            stored = await self._store.panicked()
+            return stored if self._panicked is None else self._panicked
+
+    async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
+        """Return what a zone has used from the second `since_s` on, on disk or not yet.
+
+        Raises:
+          StoreUnavailable: the database could not be read.
+        """
+        # A commit beside this could move a row to the disk after it was read and strike it out
+        # before it was laid over; so they take turns.
+        async with self._turn:
+            stored = await self._store.doses(zone, since_s)
+            book = self._books.get(zone)
+            return stored if book is None or not book.waits else book.laid_over(stored, since_s)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Write whatever waits, until cancelled.
+
+        Then what still waits is tried once more, shielded, for `LAST_FLUSH_S` at most. Whoever
+        waits after that is answered with `StoreUnavailable`.
+        """
+        task_status.started()
+        try:
+            await self._write_for_ever()
+        except trio.Cancelled:
+            await self._write_the_rest()
+            raise
+        finally:
+            self._attempt.end(StoreUnavailable("the ledger has ended"))
+
+    async def _write_for_ever(self) -> NoReturn:
+        retry_s = FIRST_RETRY_S
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            try:
+                await self._commit()
+            except StoreUnavailable:
+                # An operator who sets the latch is not kept waiting: it is tried at once.
+                with trio.move_on_after(retry_s):
+                    await self._attempt.awaited.wait()
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+            else:
+                retry_s = FIRST_RETRY_S
+            if self._waits:
+                self._work.set()
+
+    async def _write_the_rest(self) -> None:
+        with trio.move_on_after(LAST_FLUSH_S, shield=True), suppress(StoreUnavailable):
+            while self._waits:
+                await self._commit()
+        if self._waits:
+            logger.error("the ledger ends with something not written: %s", self.health)
+
+    async def _commit(self) -> None:
+        async with self._turn:
+            attempt, self._attempt = self._attempt, _Attempt()
+            writes = self._take()
+            try:
+                if writes != Writes():
+                    await self._store.commit(writes)
+            except BaseException as error:
+                if isinstance(error, StoreUnavailable):
+                    self._note_failure(error)
+                attempt.end(error)
+                raise
+            self._strike_out(writes)
+            self._note_success()
+            attempt.end()
+
+    async def _attempted(self) -> None:
+        """Wait until what waits now was tried, and raise what became of it."""
+        attempt = self._attempt
+        attempt.awaited.set()
+        self._work.set()
+        await attempt.done.wait()
+        if attempt.error is not None:
+            raise StoreUnavailable(str(attempt.error)) from attempt.error
+
+    def _record(
+        self,
+        zone: ZoneId,
+        used: Mapping[tuple[SeatId, int], int],
+        through_ms: float,
+        *,
+        closed: bool,
+    ) -> DoseBook:
+        book = self._books.setdefault(zone, DoseBook(zone))
+        lost = book.record(used, through_ms, closed=closed, now=trio.current_time())
+        if lost and not self._lost_rows:
+            logger.error(
+                "zone %s: too much waits for the database, its oldest doses are lost", zone
+            )
+        self._lost_rows += lost
+        self._work.set()
+        return book
+
+    @property
+    def _waits(self) -> bool:
+        return self._panicked is not None or any(book.waits for book in self._books.values())
+
+    def _take(self) -> Writes:
+        # The latch goes first and alone, so that no backlog delays it and no bad row spoils it.
+        if self._panicked is not None:
+            return Writes(panicked=self._panicked)
+        room = MAX_ROWS_PER_COMMIT
+        doses: list[ZoneDoses] = []
+        for book in self._books.values():
+            if book.waits and room > 0:
+                doses.append(book.take(room, now=trio.current_time()))
+                room -= sum(map(len, doses[-1].used.values()))
+        return Writes(doses=tuple(doses))
+
+    def _strike_out(self, writes: Writes) -> None:
+        if self._panicked is writes.panicked:
+            self._panicked = None
+        for doses in writes.doses:
+            self._books[doses.zone].stored(doses)
+
+    def _note_failure(self, error: StoreUnavailable) -> None:
+        if self._failing_since is None:
+            self._failing_since = trio.current_time()
+            logger.error("the ledger cannot write, and goes on trying: %s", error)
+
+    def _note_success(self) -> None:
+        if self._failing_since is not None:
+            seconds = trio.current_time() - self._failing_since
+            self._failing_since = None
+            logger.warning(
+                "the ledger writes again, after %.1f s; rows lost so far: %d",
+                seconds,
+                self._lost_rows,
+            )

@@ -1,0 +1,132 @@
+"""What a zone may be sent. The type says what is answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scentrt.actors.actor import Message
+from scentrt.actors.reports import Report
+from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId
+from scentrt.domain.decisions import Verdict
+from scentrt.domain.seats import Seat, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCue(Message[Verdict]):
+    """Decide a cue; `report` is called once, in the zone's turn, when it has been dispatched."""
+
+    cue: Cue
+    report: Callable[[Report], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetLevel(Message[None]):
+    """Take a level's newest value."""
+
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCue(Message[int]):
+    """Cancel a cue; the answer is how many sprays were stopped."""
+
+    key: CueKey
+    asked_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Message[int]):
+    """Stop what is `owner`'s, everything where None; the answer is how many were stopped."""
+
+    owner: OwnerId | None
+    seats: tuple[SeatId, ...] | None
+    asked_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panic(Message[int]):
+    """Stop everything and refuse cues; the answer is how many sprays were stopped."""
+
+    asked_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndPanic(Message[None]):
+    """Take cues again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hush(Message[int]):
+    """An owner is gone without a word: stop its sprays, hold its waiting cues."""
+
+    owner: OwnerId
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeBack(Message[None]):
+    """An owner has come back in time."""
+
+    owner: OwnerId
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Message[None]):
+    """An owner has left for good."""
+
+    owner: OwnerId
+
+
+@dataclass(frozen=True, slots=True)
+class TakePlace(Message[bool]):
+    """Seat goggles, with slots of their own or for any scent; False where there is no room."""
+
+    seat: SeatId
+    slots: tuple[Slot, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeavePlace(Message[None]):
+    """Goggles have gone."""
+
+    seat: SeatId
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Message[None]):
+    """A seat's dispenser can be reached, or no longer."""
+
+    seat: SeatId
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a zone's seats as they are at a revision; `pages` is how many pages there are."""
+
+    revision: int
+    pages: int
+    seats: tuple[Seat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage(Message[Page]):
+    """Look at one page of the zone, counted from 1; beyond the last one there are no seats."""
+
+    page: int
+    slots_per_page: int
+
+
+ZoneMessage = (
+    TakeCue
+    | SetLevel
+    | CancelCue
+    | Stop
+    | Panic
+    | EndPanic
+    | Hush
+    | WelcomeBack
+    | Forget
+    | TakePlace
+    | LeavePlace
+    | Connected
+    | ReadPage
+)

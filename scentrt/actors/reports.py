@@ -1,0 +1,89 @@
+"""What became of a cue, put together from what its dispensers say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from scentrt.domain.cues import CueKey
+from scentrt.domain.events import CueDispatched, CueExpired
+
+REPORT_WITHIN_S = 1.0
+"""A dispenser that has not said by then whether it sprayed counts as failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What dispensers made of an order: how many took it and how many did not, and when."""
+
+    written: int
+    failed: int
+    first_ms: float
+    last_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a cue in one zone; times in milliseconds after it was due or dispatched."""
+
+    cue: CueKey
+    written: int
+    failed: int
+    expired: int
+    lateness_ms: float | None = None
+    first_ms: float | None = None
+    last_ms: float | None = None
+
+
+class Account:
+    """What dispensers have said so far about one cue in one zone.
+
+    It is closed, and reported, when all have spoken or `deadline` (trio's clock) has passed.
+    """
+
+    def __init__(self, report: Callable[[Report], None], cue: CueKey, targets: int) -> None:
+        self.deadline = float("inf")
+        self._report = report
+        self.cue = cue
+        self._targets = targets
+        self._heard: list[Written] = []
+        self._late_ms: float | None = None
+        self._at_ms = 0.0
+
+    def hear(self, written: Written) -> None:
+        """Note what some dispensers have said."""
+        self._heard.append(written)
+
+    def dispatched(self, event: CueDispatched) -> None:
+        """Note that the cue has gone out, and to how many."""
+        self._targets, self._late_ms, self._at_ms = event.targets, event.late_ms, event.at_ms
+        self.deadline = trio.current_time() + REPORT_WITHIN_S
+
+    @property
+    def settled(self) -> bool:
+        """Whether the cue has gone out and every dispenser has spoken."""
+        told = sum(w.written + w.failed for w in self._heard)
+        return self._late_ms is not None and told >= self._targets
+
+    def close(self) -> None:
+        """Report, with whoever has not spoken counted as failed.
+
+        Before the cue has gone out that is everybody: it was lost on the way.
+        """
+        some = [w for w in self._heard if w.written]
+        written = sum(w.written for w in some)
+        self._report(
+            Report(
+                self.cue,
+                written=written,
+                failed=self._targets - written,
+                expired=0,
+                lateness_ms=self._late_ms,
+                first_ms=min(w.first_ms for w in some) - self._at_ms if some else None,
+                last_ms=max(w.last_ms for w in some) - self._at_ms if some else None,
+            )
+        )
+
+    def expire(self, event: CueExpired) -> None:
+        """Report that nobody was sprayed because it had become too late."""
+        self._report(Report(self.cue, 0, 0, event.targets, lateness_ms=event.late_ms))

@@ -1,0 +1,324 @@
+"""The actor that owns one zone, and what it needs of dispensers and listeners.
+
+A cue takes one hop: its message is decided, its sprays go to the dispensers, it is answered, and
+then its events are handed to whoever listens, all in one turn without waiting. What was used up
+goes to the ledger once a second, afterwards.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, assert_never, cast
+
+import trio
+
+from scentrt.actors.actor import Envelope, Mailbox, Ref
+from scentrt.actors.clock import ServerClock
+from scentrt.actors.house import Latch
+from scentrt.actors.ledger import Ledger
+from scentrt.actors.messages import (
+    CancelCue,
+    Connected,
+    EndPanic,
+    Forget,
+    Hush,
+    LeavePlace,
+    Page,
+    Panic,
+    ReadPage,
+    SetLevel,
+    Stop,
+    TakeCue,
+    TakePlace,
+    WelcomeBack,
+    ZoneMessage,
+)
+from scentrt.actors.reports import Account, Written
+from scentrt.domain.cues import CueKey, SeatId, Spray, ZoneId
+from scentrt.domain.decisions import Accepted, Halt, Order, Release
+from scentrt.domain.doses import Limits
+from scentrt.domain.events import (
+    CueDispatched,
+    CueExpired,
+    Event,
+    LevelChanged,
+    PublicEvent,
+)
+from scentrt.domain.seats import Seat
+from scentrt.domain.theatre import Zone
+from scentrt.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+MAILBOX_CAPACITY = 4_096
+"""Some 200 ms of work: a cue that waited longer behind others would be too late anyway."""
+
+TURN = 32
+"""Messages handled before other tasks get their turn; a few milliseconds in a big zone."""
+
+TICK_S = 1.0
+"""How often what was used up goes to the ledger."""
+
+UNWRITTEN_S = 2.0
+"""After a crash, how long past its last write a zone is taken to have gone on at full strength:
+the second that was not written, and the one in which it would have been."""
+
+STOP_WITHIN_S = 2.0
+"""How long the last write may take when the server stops; then the next start takes it as lost."""
+
+
+class Dispensers(Protocol):
+    """The dispensers of one zone. Every call returns at once and never raises for a device.
+
+    Orders to one device are carried out in the order of the calls, but a halt overtakes sprays
+    that wait. Of level steps (a spray without a cue) a slow device gets only the newest.
+    """
+
+    def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
+        """Open a slot at these seats.
+
+        `done` is called in trio's thread, one or more times, until all seats are accounted for.
+        """
+
+    def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
+        """Close a slot at these seats, or all their slots."""
+
+
+class Listeners(Protocol):
+    """Who is told what happens. Every call returns at once."""
+
+    def publish(self, event: PublicEvent) -> None:
+        """Tell all who have subscribed to such events."""
+
+    def tell_level(self, zone: ZoneId, change: LevelChanged) -> None:
+        """Tell the sender of a level what becomes of it in this zone."""
+
+
+class ZoneActor:
+    """Own one zone: let it decide, and carry out what it has decided.
+
+    Each start asks `seats` for the seats that are there and reloads what they have had.
+    """
+
+    def __init__(
+        self,
+        zone: ZoneId,
+        seats: Callable[[Limits], list[Seat]],
+        *,
+        limits: Limits,
+        dispensers: Dispensers,
+        ledger: Ledger,
+        listeners: Listeners,
+        clock: ServerClock,
+        latch: Latch,
+    ) -> None:
+        self.id = zone
+        self.mailbox = Mailbox(f"zone {zone}", MAILBOX_CAPACITY)
+        self.ref = Ref(self.mailbox)
+        self._seats = seats
+        self._limits = limits
+        self._dispensers = dispensers
+        self._ledger = ledger
+        self._listeners = listeners
+        self._clock = clock
+        self._latch = latch
+        self._accounts: dict[CueKey, Account] = {}
+        # Of these, what has been dispatched and not been heard of by all: earliest first.
+        self._unsettled: dict[CueKey, Account] = {}
+        self._zone: Zone | None = None
+        self._is_open = False
+        self.opened = trio.Event()
+        """Set when the zone has first been opened from its durable state."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether cues are decided right now: not before the start, nor while it is restarted."""
+        return self._is_open
+
+    @property
+    def late(self) -> int:
+        """How many cues and levels were dropped as too late since the zone was last opened."""
+        return 0 if self._zone is None else self._zone.late
+
+    async def run(self) -> None:
+        """Run the zone from its durable state until cancelled, and then leave it in good order."""
+        zone = await self._open()
+        next_tick = trio.current_time() + TICK_S
+        try:
+            while True:
+                await self.mailbox.wait(self._next_wake(zone, next_tick))
+                for _ in range(TURN):
+                    envelope = self.mailbox.take()
+                    if envelope is None:
+                        break
+                    self._handle(zone, envelope)
+                now = trio.current_time()
+                if zone.next_ms <= self._clock.now_ms():
+                    zone.advance(self._clock.now_ms())
+                    self._carry_out(zone)
+                self._close_overdue(now)
+                if now >= next_tick:
+                    next_tick = now + TICK_S
+                    self._ledger.record_doses(self.id, zone.take_doses(), self._clock.now_ms())
+        except trio.Cancelled:
+            with trio.move_on_after(STOP_WITHIN_S, shield=True):
+                await self._end(zone)
+            raise
+        finally:
+            self._is_open = False
+            self._dispensers.halt(None, [seat.id for seat in zone.seats])
+
+    async def _open(self) -> Zone:
+        for account in self._accounts.values():
+            account.close()
+        self._accounts.clear()
+        self._unsettled.clear()
+        now_ms = self._clock.now_ms()
+        stored = await self._ledger.doses(self.id, since_s=int(now_ms // 1000) - 3600)
+        last = self._zone
+        zone = Zone(
+            self.id,
+            self._seats(self._limits),
+            self._limits,
+            panicked=self._latch.panicked,
+            revision=0 if last is None else last.revision,
+        )
+        now_ms = self._clock.now_ms()
+        zone.restore(stored.used, now_ms)
+        if stored.through_ms is not None and not stored.closed:
+            zone.presume(stored.through_ms, min(now_ms, stored.through_ms + UNWRITTEN_S * 1000))
+        self._dispensers.halt(None, [seat.id for seat in zone.seats])
+        self._ledger.record_doses(self.id, zone.take_doses(), now_ms)
+        if last is not None:
+            zone.restarted(now_ms)
+        self._zone = zone
+        self._carry_out(zone)
+        self._is_open = True
+        self.opened.set()
+        return zone
+
+    async def _end(self, zone: Zone) -> None:
+        now_ms = self._clock.now_ms()
+        zone.stop(None, None, now_ms, now_ms)
+        self._carry_out(zone)
+        try:
+            await self._ledger.close_zone(self.id, zone.take_doses(), now_ms)
+        except StoreUnavailable as error:
+            log.warning("zone %s: its last doses are not on disk yet: %s", self.id, error)
+
+    def _next_wake(self, zone: Zone, next_tick: float) -> float:
+        wake = min(next_tick, self._clock.trio_time(zone.next_ms))
+        for account in self._unsettled.values():
+            return min(wake, account.deadline)  # the first to be dispatched is the first to be due
+        return wake
+
+    def _handle(self, zone: Zone, envelope: Envelope) -> None:
+        message = cast(ZoneMessage, envelope.message)
+        answer = self._decide(zone, message, self._clock.now_ms())
+        if isinstance(message, TakeCue) and message.report is not None:
+            key = message.cue.key
+            if isinstance(answer, Accepted) and not answer.duplicate:
+                self._accounts[key] = Account(message.report, key, answer.targets)
+        self._carry_out(zone, envelope, answer)
+
+    def _decide(self, zone: Zone, message: ZoneMessage, now_ms: float) -> object:
+        match message:
+            case TakeCue(cue):
+                return zone.accept(cue, now_ms)
+            case SetLevel(level):
+                zone.level(level, now_ms)
+            case CancelCue(key, asked_ms):
+                self._accounts.pop(key, None)
+                return zone.cancel(key, asked_ms, now_ms)
+            case Stop(owner, seats, asked_ms):
+                return zone.stop(owner, seats, asked_ms, now_ms)
+            case Panic(asked_ms):
+                return zone.panic(asked_ms, now_ms)
+            case EndPanic():
+                zone.release(now_ms)
+            case Hush(owner):
+                return zone.hush(owner, now_ms)
+            case WelcomeBack(owner):
+                zone.welcome_back(owner, now_ms)
+            case Forget(owner):
+                zone.forget(owner, now_ms)
+            case TakePlace(seat, slots):
+                return zone.take_place(seat, None if slots is None else list(slots), now_ms)
+            case LeavePlace(seat):
+                zone.leave_place(seat, now_ms)
+            case Connected(seat, online):
+                zone.connect(seat, now_ms, online=online)
+            case ReadPage(page, slots_per_page):
+                return _page(zone, page, slots_per_page)
+            case _:
+                assert_never(message)
+        return None
+
+    def _carry_out(
+        self, zone: Zone, envelope: Envelope | None = None, answer: object = None
+    ) -> None:
+        """Sprays first, then the answer, then whoever listens."""
+        effects = zone.take_effects()
+        for order in effects.orders:
+            self._send(order)
+        if envelope is not None:
+            envelope.answer(answer)
+        for event in effects.events:
+            self._tell(event)
+
+    def _send(self, order: Order) -> None:
+        match order:
+            case Release(spray, seats):
+                account = None if spray.cue is None else self._accounts.get(spray.cue)
+                done = _ignore if account is None else partial(self._hear, account)
+                self._dispensers.spray(spray, seats, done)
+            case Halt(slot, seats):
+                self._dispensers.halt(slot, seats)
+            case _:
+                assert_never(order)
+
+    def _tell(self, event: Event) -> None:
+        match event:
+            case LevelChanged():
+                self._listeners.tell_level(self.id, event)
+            case CueDispatched(cue):
+                account = self._accounts.get(cue)
+                if account is not None:
+                    account.dispatched(event)
+                    self._unsettled[cue] = account
+                    self._close_if_settled(account)
+            case CueExpired(cue):
+                account = self._accounts.pop(cue, None)
+                if account is not None:
+                    account.expire(event)
+            case _:
+                self._listeners.publish(event)
+
+    def _hear(self, account: Account, written: Written) -> None:
+        account.hear(written)
+        self._close_if_settled(account)
+
+    def _close_if_settled(self, account: Account) -> None:
+        if account.settled:
+            self._accounts.pop(account.cue, None)
+            self._unsettled.pop(account.cue, None)
+            account.close()
+
+    def _close_overdue(self, now: float) -> None:
+        for account in list(self._unsettled.values()):
+            if account.deadline > now:
+                return
+            self._accounts.pop(account.cue, None)
+            self._unsettled.pop(account.cue, None)
+            account.close()
+
+
+def _ignore(_: Written) -> None:
+    """Nobody wants to know of this order."""
+
+
+def _page(zone: Zone, page: int, slots_per_page: int) -> Page:
+    widest = max((len(seat.slots) for seat in zone.seats), default=1)
+    size = max(1, slots_per_page // max(1, widest))
+    pages = max(1, -(-len(zone.seats) // size))
+    return Page(zone.revision, pages, tuple(zone.seats[(page - 1) * size : page * size]))

@@ -1,0 +1,66 @@
+"""The lock that keeps a second server off a database.
+
+The server holds its aggregates in memory, so a second one on the same file would decide on what is
+no longer true. The operating system holds the lock for the process, so it ends with the process,
+also with one that was killed.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from scentrt.errors import ConfigError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[str]) -> None:
+        # Windows lets nobody read what is locked, so the lock lies far behind the process id.
+        file.seek(1 << 30)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        finally:
+            file.seek(0)
+else:
+    import fcntl
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def lock_database(path: Path) -> Iterator[None]:
+    """Hold the database at `path` for this process, by a file of its name and ``.lock``.
+
+    The file stays behind, empty: to remove it could take it from under a server that just starts.
+
+    Raises:
+      ConfigError: another process holds it, or the file cannot be written.
+    """
+    path = path.resolve()  # two links to one database are one database
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        file = lock_path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be locked: {error.strerror}: {lock_path}") from error
+    with file:
+        file.seek(0)
+        try:
+            _lock(file)
+        except OSError as error:
+            holder = file.read(20).strip()
+            raise ConfigError(
+                str(path),
+                f"is in use by process {holder or 'that is just starting'}; "
+                "stop that server, or use another file",
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

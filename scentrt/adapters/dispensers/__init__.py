@@ -1,0 +1,1 @@
+"""The devices that release scent, behind the protocol in `scentrt.actors.zone`."""

@@ -1,0 +1,218 @@
+"""The theatre's database: SQLite, through SQLAlchemy's async engine in the asyncio thread.
+
+One connection, WAL, and ``synchronous=FULL``: a commit that has returned survives a power cut.
+SQLAlchemy's errors end here: as `ConfigError` while the database is opened, as `StoreUnavailable`
+afterwards.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import trio
+from sqlalchemy import URL, bindparam, delete, event, func, make_url, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+
+from scentrt.actors.ledger import StoredDoses, Writes
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.database_lock import lock_database
+from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.errors import ConfigError, StoreUnavailable
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+FORGOTTEN_SECONDS_PER_COMMIT = 10
+"""How many of a zone's old seconds a commit removes: more than come in with it, and few enough that
+what a long evening left behind does not hold up the writer."""
+
+_PUT_LATCH = insert(panic_latch)
+_PUT_LATCH = _PUT_LATCH.on_conflict_do_update(
+    index_elements=panic_latch.primary_key, set_={"panicked": _PUT_LATCH.excluded.panicked}
+)
+_PUT_DOSES = insert(dose_seconds)
+_PUT_DOSES = _PUT_DOSES.on_conflict_do_update(
+    index_elements=dose_seconds.primary_key, set_={"used_us": _PUT_DOSES.excluded.used_us}
+)
+_PUT_MARKS = insert(dose_marks)
+_PUT_MARKS = _PUT_MARKS.on_conflict_do_update(
+    index_elements=dose_marks.primary_key,
+    set_={"through_ms": _PUT_MARKS.excluded.through_ms, "closed": _PUT_MARKS.excluded.closed},
+)
+_FORGET_DOSES = delete(dose_seconds).where(
+    dose_seconds.c.zone == bindparam("in_zone"),
+    dose_seconds.c.second < bindparam("before_s"),
+    dose_seconds.c.second
+    < select(func.min(dose_seconds.c.second) + FORGOTTEN_SECONDS_PER_COMMIT)
+    .where(dose_seconds.c.zone == bindparam("in_zone"))
+    .scalar_subquery(),
+)
+
+
+@asynccontextmanager
+async def open_store(
+    aio: AioThread, database: str | Path, *, busy_s: float = 2.0
+) -> AsyncIterator["SqlTheatreStore"]:
+    """Open a theatre's database for this process alone, creating it if it is not there.
+
+    Args:
+      database: the path of a file, an SQLAlchemy URL (``sqlite:///theatre.db``), or ``:memory:``.
+      busy_s: how long to wait for another program that holds a lock of SQLite's, a backup say.
+
+    Raises:
+      ConfigError: it cannot be used, and why: not SQLite, in use by another server, of another
+        version, no database, not to be opened.
+    """
+    url = _sqlite_url(database)
+    in_memory = url.database in {None, "", ":memory:"}
+    where = ":memory:" if in_memory else str(url.database)
+    with nullcontext() if in_memory else lock_database(Path(where)):
+        engine = create_async_engine(
+            url,
+            # One connection for everything, in memory too, where each would be its own database.
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=1,
+            max_overflow=0,
+            # How the driver begins a transaction with its first write: having the lock from the
+            # start, so that it cannot fail half-way for want of it.
+            connect_args={"isolation_level": "IMMEDIATE", "timeout": busy_s},
+        )
+        event.listen(engine.sync_engine, "connect", _configure)
+
+        async def prepare_in_place() -> None:
+            async with engine.begin() as connection:
+                await connection.run_sync(prepare, where)
+
+        with trio.CancelScope(shield=True):
+            try:
+                await aio.call(prepare_in_place)
+            except SQLAlchemyError as error:
+                raise ConfigError(where, f"cannot be opened: {_reason(error)}") from error
+        try:
+            yield SqlTheatreStore(aio, engine)
+        finally:
+            with (
+                trio.CancelScope(shield=True),
+                suppress(trio.ClosedResourceError, trio.BrokenResourceError),
+            ):
+                await aio.call(engine.dispose)
+
+
+class SqlTheatreStore:
+    """A `TheatreStore` in SQLite; `open_store` makes one.
+
+    Whatever it begins it finishes, whether its caller is cancelled or not: a commit's outcome is
+    always known, and the driver, which drops a connection that was interrupted, is never.
+    """
+
+    def __init__(self, aio: AioThread, engine: AsyncEngine) -> None:
+        self._aio = aio
+        self._engine = engine
+
+    async def panicked(self) -> bool:
+        """Return the panic latch; False in a new database."""
+        return await self._finish(self._read_panicked)
+
+    async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
+        """Return the zone's mark, and its rows from the second `since_s` on."""
+        return await self._finish(self._read_doses, zone, since_s)
+
+    async def commit(self, writes: Writes) -> None:
+        """Store all of it in one transaction, on disk when this returns; or nothing of it.
+
+        Raises:
+          StoreUnavailable: the database is locked, full, broken or closed.
+        """
+        await self._finish(self._write, writes)
+
+    async def _finish(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        try:
+            with trio.CancelScope(shield=True):
+                result = await self._aio.call(async_fn, *args)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(_reason(error)) from error
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
+            raise StoreUnavailable("the database has been closed") from error
+        return result
+
+    async def _read_panicked(self) -> bool:
+        async with self._engine.connect() as connection:
+            return bool(await connection.scalar(select(panic_latch.c.panicked)))
+
+    async def _read_doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
+        async with self._engine.connect() as connection:
+            marks = await connection.execute(
+                select(dose_marks.c.through_ms, dose_marks.c.closed).where(
+                    dose_marks.c.zone == zone
+                )
+            )
+            mark = marks.one_or_none()
+            rows = await connection.execute(
+                select(dose_seconds.c.seat, dose_seconds.c.second, dose_seconds.c.used_us).where(
+                    dose_seconds.c.zone == zone, dose_seconds.c.second >= since_s
+                )
+            )
+            used: dict[SeatId, dict[int, int]] = {}
+            for seat, second, amount in rows:
+                used.setdefault(SeatId(seat), {})[second] = amount
+        if mark is None:
+            return StoredDoses(used, None, closed=False)
+        return StoredDoses(used, mark.through_ms, mark.closed)
+
+    async def _write(self, writes: Writes) -> None:
+        rows = [
+            {"zone": doses.zone, "second": second, "seat": seat, "used_us": amount}
+            for doses in writes.doses
+            for second, seats in doses.used.items()
+            for seat, amount in seats.items()
+        ]
+        marks = [
+            {"zone": doses.zone, "through_ms": doses.through_ms, "closed": doses.closed}
+            for doses in writes.doses
+        ]
+        needless = [
+            {"in_zone": doses.zone, "before_s": doses.forget_before_s} for doses in writes.doses
+        ]
+        async with self._engine.begin() as connection:
+            if writes.panicked is not None:
+                await connection.execute(_PUT_LATCH, {"id": 1, "panicked": writes.panicked})
+            if rows:
+                await connection.execute(_PUT_DOSES, rows)
+            if marks:
+                await connection.execute(_PUT_MARKS, marks)
+                await connection.execute(_FORGET_DOSES, needless)
+
+
+def _sqlite_url(database: str | Path) -> URL:
+    if isinstance(database, Path) or "://" not in database:
+        url = URL.create("sqlite", database=str(database))
+    else:
+        try:
+            url = make_url(database)
+        except ArgumentError as error:
+            raise ConfigError(database, "is neither a path nor a URL of a database") from error
+    name = url.render_as_string(hide_password=True)
+    if url.get_backend_name() != "sqlite":
+        raise ConfigError(name, "is not SQLite; give a path, or a URL like sqlite:///theatre.db")
+    if url.database is not None and url.database.startswith("file:"):
+        raise ConfigError(name, "hides its file in a URI, where it cannot be locked; give its path")
+    return url.set(drivername="sqlite+aiosqlite")
+
+
+def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA fullfsync = ON")  # macOS leaves it in the drive's cache otherwise
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    # What the driver said: SQLAlchemy's own words quote the statement and all its rows.
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

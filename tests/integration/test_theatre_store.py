@@ -1,0 +1,391 @@
+"""The theatre's database, on real files, with real locks, full disks and killed processes."""
+
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from scentrt.actors.ledger import Ledger, StoredDoses, TheatreStore, Writes, ZoneDoses
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.errors import ConfigError, StoreUnavailable
+from tests.memory_store import MemoryStore
+
+ZONE, OTHER_ZONE = ZoneId("A"), ZoneId("B")
+SEATS = [SeatId(f"A-1-{number}") for number in range(1, 6)]
+NOON = 1_764_000_000
+"""A Unix second at which these tests play."""
+
+
+@pytest.fixture
+async def aio() -> AsyncIterator[AioThread]:
+    async with AioThread() as aio:
+        yield aio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "theatre.db"
+
+
+@pytest.fixture
+async def store(aio: AioThread, path: Path) -> AsyncIterator[SqlTheatreStore]:
+    async with open_store(aio, path, busy_s=0.05) as store:
+        yield store
+
+
+@pytest.fixture(params=["file", "memory", "fake"])
+async def any_store(
+    request: pytest.FixtureRequest, aio: AioThread, path: Path
+) -> AsyncIterator[TheatreStore]:
+    """Every implementation of the protocol, the fake of the unit tests included."""
+    if request.param == "fake":
+        yield MemoryStore()
+    else:
+        async with open_store(aio, path if request.param == "file" else ":memory:") as store:
+            yield store
+
+
+def doses(
+    used: dict[int, dict[SeatId, int]],
+    *,
+    zone: ZoneId = ZONE,
+    through_s: int = NOON,
+    closed: bool = False,
+    forget_before_s: int = 0,
+) -> Writes:
+    return Writes(doses=(ZoneDoses(zone, used, 1000.0 * through_s, closed, forget_before_s),))
+
+
+# What every store does
+
+
+async def test_a_new_store_holds_nothing(any_store: TheatreStore) -> None:
+    assert not await any_store.panicked()
+    assert await any_store.doses(ZONE, 0) == StoredDoses({}, None, closed=False)
+
+
+async def test_the_latch_is_as_it_was_last_committed(any_store: TheatreStore) -> None:
+    for panicked in (True, True, False, True):
+        await any_store.commit(Writes(panicked=panicked))
+        await any_store.commit(doses({}))  # leaves it as it is
+        assert await any_store.panicked() == panicked
+
+
+async def test_a_newer_amount_takes_the_place_of_the_older(any_store: TheatreStore) -> None:
+    await any_store.commit(doses({NOON: {SEATS[0]: 5, SEATS[1]: 5}}))
+    await any_store.commit(doses({NOON: {SEATS[0]: 3}, NOON + 1: {SEATS[0]: 1}}))
+    assert (await any_store.doses(ZONE, NOON)).used == {
+        SEATS[0]: {NOON: 3, NOON + 1: 1},
+        SEATS[1]: {NOON: 5},
+    }
+
+
+async def test_the_mark_of_a_zone_is_as_it_was_last_committed(any_store: TheatreStore) -> None:
+    await any_store.commit(doses({}, through_s=NOON + 9, closed=True))
+    assert await any_store.doses(ZONE, 0) == StoredDoses({}, 1000.0 * (NOON + 9), closed=True)
+    await any_store.commit(doses({}, through_s=NOON + 10))
+    assert await any_store.doses(ZONE, 0) == StoredDoses({}, 1000.0 * (NOON + 10), closed=False)
+
+
+async def test_zones_know_nothing_of_each_other(any_store: TheatreStore) -> None:
+    await any_store.commit(doses({NOON: {SEATS[0]: 5}}))
+    await any_store.commit(doses({NOON: {SEATS[0]: 7}}, zone=OTHER_ZONE, forget_before_s=NOON + 1))
+    assert (await any_store.doses(ZONE, 0)).used == {SEATS[0]: {NOON: 5}}
+    assert (await any_store.doses(ZoneId("C"), 0)).through_ms is None
+
+
+async def test_only_what_is_asked_for_is_read(any_store: TheatreStore) -> None:
+    await any_store.commit(doses({second: {SEATS[0]: 1} for second in range(NOON, NOON + 10)}))
+    assert list((await any_store.doses(ZONE, NOON + 7)).used[SEATS[0]]) == [
+        NOON + 7,
+        NOON + 8,
+        NOON + 9,
+    ]
+
+
+async def test_what_is_needed_no_more_goes_in_time(any_store: TheatreStore) -> None:
+    old = range(NOON, NOON + 35)
+    await any_store.commit(doses({second: {SEATS[0]: 1} for second in old}))
+    for _ in range(4):
+        await any_store.commit(doses({}, forget_before_s=NOON + 33))
+    assert list((await any_store.doses(ZONE, 0)).used[SEATS[0]]) == [NOON + 33, NOON + 34]
+
+
+# What SQLite adds
+
+
+async def test_what_was_committed_is_there_after_a_restart(aio: AioThread, path: Path) -> None:
+    async with open_store(aio, path) as store:
+        await store.commit(Writes(panicked=True))
+        await store.commit(doses({NOON: {SEATS[0]: 5}}, closed=True))
+    async with open_store(aio, path) as store:
+        assert await store.panicked()
+        assert await store.doses(ZONE, 0) == StoredDoses(
+            {SEATS[0]: {NOON: 5}}, 1000.0 * NOON, closed=True
+        )
+
+
+async def test_what_an_evening_left_behind_goes_in_many_small_steps(
+    store: SqlTheatreStore,
+) -> None:
+    evening = range(NOON, NOON + 100)
+    await store.commit(doses({second: dict.fromkeys(SEATS, 1) for second in evening}))
+    await store.commit(doses({}, forget_before_s=NOON + 100))
+    assert min((await store.doses(ZONE, 0)).used[SEATS[0]]) == NOON + 10
+
+
+@pytest.mark.parametrize("prefix", ["sqlite:///", "sqlite+aiosqlite:///", ""])
+async def test_a_database_is_named_by_its_path_or_by_its_url(
+    aio: AioThread, path: Path, prefix: str
+) -> None:
+    async with open_store(aio, f"{prefix}{path}") as store:
+        await store.commit(Writes(panicked=True))
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("database", "problem"),
+    [
+        ("postgresql://scent:secret@db/theatre", "is not SQLite"),
+        ("mysql+aiomysql://db/theatre", "is not SQLite"),
+        ("://", "neither a path nor a URL"),
+        ("sqlite:///file:theatre.db?uri=true", "cannot be locked"),
+        ("", "names no file"),
+        ("/no/such/directory/theatre.db", "No such file or directory"),
+        ("/", "is a directory"),
+    ],
+)
+async def test_what_is_no_usable_database_is_refused_with_a_sentence(
+    aio: AioThread, database: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem) as refused:
+        async with open_store(aio, database):
+            pass
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(
+    aio: AioThread, path: Path
+) -> None:
+    path.write_text("the script of the film\n" * 100)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="file is not a database"):
+        async with open_store(aio, path):
+            pass
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("CREATE TABLE songs (name TEXT)", "is not a database of ScentRT"),
+        ("CREATE TABLE songs (name TEXT); PRAGMA user_version = 1", "is not a database of ScentRT"),
+        ("PRAGMA user_version = 99", "has schema version 99, and this ScentRT reads version 1"),
+    ],
+)
+async def test_the_database_of_another_version_or_program_is_refused_and_left_alone(
+    aio: AioThread, path: Path, script: str, problem: str
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=problem):
+        async with open_store(aio, path):
+            pass
+    assert path.read_bytes() == before
+
+
+async def test_commits_are_durable_and_readers_from_outside_do_not_disturb(
+    store: SqlTheatreStore, path: Path
+) -> None:
+    await store.commit(doses({NOON: {SEATS[0]: 1}}))
+    with closing(sqlite3.connect(path)) as backup:
+        assert backup.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        backup.execute("BEGIN")
+        assert backup.execute("SELECT count(*) FROM dose_seconds").fetchone() == (1,)
+        await store.commit(doses({NOON: {SEATS[1]: 1}}))
+        assert backup.execute("SELECT count(*) FROM dose_seconds").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{NOON: {SEATS[0]: 1, SEATS[1]: -1}}, {NOON: {SEATS[0]: 1}, -1: {SEATS[0]: 1}}],
+)
+async def test_the_schema_takes_nothing_impossible_and_then_nothing_of_it(
+    store: SqlTheatreStore, wrong: dict[int, dict[SeatId, int]]
+) -> None:
+    with pytest.raises(StoreUnavailable, match="CHECK"):
+        await store.commit(doses(wrong))
+    assert await store.doses(ZONE, -1) == StoredDoses({}, None, closed=False)
+
+
+async def test_a_database_locked_by_another_program_is_unavailable_until_it_is_free(
+    store: SqlTheatreStore, path: Path
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await store.commit(Writes(panicked=True))
+        assert not await store.panicked()
+        other.execute("COMMIT")
+    await store.commit(doses({}))
+    assert not await store.panicked()  # the failed commit has left nothing behind
+    await store.commit(Writes(panicked=True))
+    assert await store.panicked()
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes: a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_full_disk_stores_nothing_by_halves_and_recovers_without_a_restart(
+    store: SqlTheatreStore, path: Path
+) -> None:
+    await store.commit(doses({NOON: {SEATS[0]: 1}}))
+    seats = [SeatId(f"A-{number}") for number in range(2_000)]
+    big = doses({NOON + 1: dict.fromkeys(seats, 1)}, through_s=NOON + 1)
+    for more in range(0, 100_000, 10_000):  # it may be full at any point of a commit
+        size = path.with_name(path.name + "-wal").stat().st_size + more
+        with files_limited_to(size):
+            with pytest.raises(StoreUnavailable):
+                await store.commit(big)
+            kept = await store.doses(ZONE, 0)
+            assert kept == StoredDoses({SEATS[0]: {NOON: 1}}, 1000.0 * NOON, closed=False)
+    await store.commit(big)
+    assert len((await store.doses(ZONE, 0)).used) == 2_001
+
+
+async def test_the_ledger_writes_on_when_there_is_room_on_the_disk_again(
+    store: SqlTheatreStore, path: Path, nursery: trio.Nursery
+) -> None:
+    books = Ledger(store)
+    await nursery.start(books.run)
+    with files_limited_to(path.with_name(path.name + "-wal").stat().st_size):
+        with pytest.raises(StoreUnavailable):
+            await books.set_panicked(True)
+        assert books.health.failing
+    with trio.fail_after(5):
+        await books.close_zone(ZONE, {(SEATS[0], NOON): 1}, 1000.0 * NOON)
+    assert await store.panicked()
+    assert not books.health.failing
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_commit_is_finished_and_its_connection_kept(aio: AioThread) -> None:
+    async with open_store(aio, ":memory:") as store:
+        committed = False
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def commit() -> None:
+                    nonlocal committed
+                    await store.commit(Writes(panicked=True))
+                    committed = True
+
+                await trio.testing.wait_all_tasks_blocked(0)
+                scope.cancel()
+        assert committed
+        assert await store.panicked()
+
+
+async def test_a_closed_database_is_unavailable() -> None:
+    async with AioThread() as aio, open_store(aio, ":memory:") as store:
+        await aio.aclose()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await store.commit(Writes(panicked=True))
+
+
+# Other processes. Each runs a function of this module: `python -c` with its name.
+
+
+def other_process(function: str, path: Path) -> "subprocess.Popen[str]":
+    code = f"import sys; from {__name__} import {function}; {function}(sys.argv[1])"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def hold(path: str) -> None:
+    """Keep the database open, say so, and wait to be killed."""
+
+    async def main() -> None:
+        async with AioThread() as aio, open_store(aio, path):
+            print("open", flush=True)  # noqa: T201 - to the test, through the pipe
+            await trio.sleep_forever()
+
+    trio.run(main)
+
+
+def load(path: str) -> None:
+    """Commit one second after the other, and print each that was acknowledged."""
+
+    async def main() -> None:
+        async with AioThread() as aio, open_store(aio, path) as store:
+            for second in range(NOON, NOON + 1_000_000):
+                await store.commit(doses({second: dict.fromkeys(SEATS, 1)}, through_s=second))
+                os.write(1, f"{second}\n".encode())
+
+    trio.run(main)
+
+
+async def test_a_second_server_is_kept_off_and_told_who_holds_the_database(
+    aio: AioThread, path: Path
+) -> None:
+    with other_process("hold", path) as holder:
+        assert holder.stdout is not None
+        await trio.to_thread.run_sync(holder.stdout.readline)
+        for name in (str(path), f"sqlite:///{path.parent}/./{path.name}"):
+            with pytest.raises(ConfigError, match=f"in use by process {holder.pid};"):
+                async with open_store(aio, name):
+                    pass
+        holder.kill()
+    async with open_store(aio, path) as store:  # the lock went with its process
+        await store.commit(Writes(panicked=True))
+
+
+async def test_two_stores_of_one_process_cannot_have_one_database(
+    aio: AioThread, path: Path, store: SqlTheatreStore
+) -> None:
+    with pytest.raises(ConfigError, match=f"in use by process {os.getpid()};"):
+        async with open_store(aio, path):
+            pass
+    await store.commit(Writes(panicked=True))
+
+
+async def test_a_server_killed_in_the_middle_of_its_load_loses_nothing_it_acknowledged(
+    aio: AioThread, path: Path
+) -> None:
+    for _ in range(2):
+        with other_process("load", path) as server:
+            assert server.stdout is not None
+            first = await trio.to_thread.run_sync(server.stdout.readline)
+            await trio.sleep(0.15)
+            server.send_signal(signal.SIGKILL)
+            rest = await trio.to_thread.run_sync(server.stdout.read)
+        acknowledged = [int(line) for line in (first + rest).split()]
+        async with open_store(aio, path) as store:
+            stored = await store.doses(ZONE, 0)
+        seconds = [frozenset(stored.used[seat]) for seat in SEATS]
+        assert len(set(seconds)) == 1, "a transaction is stored as a whole"
+        assert seconds[0].issuperset(acknowledged)
+        assert stored.through_ms == 1000.0 * max(seconds[0])
+        assert len(acknowledged) > 5

@@ -1,0 +1,58 @@
+"""A theatre's store in memory: all of `TheatreStore` but the disk, and it fails on request."""
+
+import trio
+
+from scentrt.actors.ledger import StoredDoses, Writes
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.errors import StoreUnavailable
+
+
+class MemoryStore:
+    """Keep what is committed for as long as this object lives.
+
+    `readable` and `writable` switch the failures, `commit_s` is how long a commit takes. `commits`
+    are those that succeeded; `attempted_at` has the time of every one, failed or not.
+    """
+
+    def __init__(self) -> None:
+        self.readable = True
+        self.writable = True
+        self.commit_s = 0.0
+        self.commits: list[Writes] = []
+        self.attempted_at: list[float] = []
+        self._panicked = False
+        self._rows: dict[ZoneId, dict[tuple[SeatId, int], int]] = {}
+        self._marks: dict[ZoneId, tuple[float, bool]] = {}
+
+    async def panicked(self) -> bool:
+        await self._answer(able=self.readable)
+        return self._panicked
+
+    async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
+        await self._answer(able=self.readable)
+        used: dict[SeatId, dict[int, int]] = {}
+        for (seat, second), amount in self._rows.get(zone, {}).items():
+            if second >= since_s:
+                used.setdefault(seat, {})[second] = amount
+        return StoredDoses(used, *self._marks.get(zone, (None, False)))
+
+    async def commit(self, writes: Writes) -> None:
+        self.attempted_at.append(trio.current_time())
+        with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
+            await trio.sleep(self.commit_s)
+        await self._answer(able=self.writable)
+        self.commits.append(writes)
+        if writes.panicked is not None:
+            self._panicked = writes.panicked
+        for doses in writes.doses:
+            rows = self._rows.setdefault(doses.zone, {})
+            for second, seats in doses.used.items():
+                rows.update({(seat, second): amount for seat, amount in seats.items()})
+            for key in [key for key in rows if key[1] < doses.forget_before_s]:
+                del rows[key]
+            self._marks[doses.zone] = doses.through_ms, doses.closed
+
+    async def _answer(self, *, able: bool) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if not able:
+            raise StoreUnavailable("the database is away")

@@ -1,0 +1,1 @@
+"""How the outside comes in: WebSocket, HTTP and the command line."""

@@ -1,0 +1,1 @@
+"""The WebSocket gateway: game engines, goggles and operators come in here."""

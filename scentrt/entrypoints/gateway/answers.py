@@ -1,0 +1,141 @@
+"""One answer out of many: a cue, stop or cancel that several zones decide is answered once."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from scentrt.actors.actor import RETRY_AFTER_MS
+from scentrt.actors.reports import Report
+from scentrt.domain.cues import ZoneId
+from scentrt.domain.decisions import Accepted, Refusal, Refused, Verdict
+from scentrt.domain.seats import Skip
+from scentrt.entrypoints.gateway import server_messages as say
+from scentrt.errors import ActorError, Busy
+
+T = TypeVar("T")
+
+
+class Collector(Generic[T]):
+    """Wait for one answer of each zone, then hand all of them over at once."""
+
+    def __init__(self, zones: int, done: Callable[[dict[ZoneId, T | ActorError]], None]) -> None:
+        self._missing = zones
+        self._done = done
+        self._answers: dict[ZoneId, T | ActorError] = {}
+
+    def put(self, zone: ZoneId, answer: T | ActorError) -> None:
+        """Take one zone's answer; the last one ends the waiting."""
+        self._answers[zone] = answer
+        self._missing -= 1
+        if self._missing == 0:
+            self._done(self._answers)
+
+
+class Reports:
+    """The reports of all zones that took a cue, as one, and not before the cue was answered."""
+
+    def __init__(self, cue: str | int, tell: Callable[[say.Report], None]) -> None:
+        self._cue = cue
+        self._tell = tell
+        self._expected: int | None = None
+        self._reports: list[Report] = []
+
+    def put(self, report: Report) -> None:
+        """Take one zone's report."""
+        self._reports.append(report)
+        self._tell_if_complete()
+
+    def expect(self, zones: int) -> None:
+        """Say how many zones will report."""
+        self._expected = zones
+        self._tell_if_complete()
+
+    def _tell_if_complete(self) -> None:
+        if self._expected and len(self._reports) == self._expected:
+            self._tell(merge_reports(self._cue, self._reports))
+
+
+def merge_reports(cue: str | int, reports: list[Report]) -> say.Report:
+    """Return one report for the whole cue: the first and the last dispenser of all zones."""
+    late = [r.lateness_ms for r in reports if r.lateness_ms is not None]
+    first = [r.first_ms for r in reports if r.first_ms is not None]
+    last = [r.last_ms for r in reports if r.last_ms is not None]
+    return say.Report(
+        cue=cue,
+        written=sum(r.written for r in reports),
+        failed=sum(r.failed for r in reports),
+        expired=sum(r.expired for r in reports),
+        lateness_ms=max(late, default=None),
+        first_ms=min(first, default=None),
+        last_ms=max(last, default=None),
+    )
+
+
+def merge_verdicts(
+    re: str | int,
+    verdicts: dict[ZoneId, Verdict | ActorError],
+    seats: Callable[[ZoneId], int],
+) -> say.Accepted | say.Error:
+    """Return one answer for the whole cue.
+
+    Where some zones took it and others could not, it is accepted, and the seats of those that
+    could not are skipped as busy, or offline; `seats` says how many these are.
+    """
+    accepted = [verdict for verdict in verdicts.values() if isinstance(verdict, Accepted)]
+    if not accepted:
+        return _refusal(re, next(iter(verdicts.values())))
+    skipped: Counter[Skip] = Counter()
+    for zone, verdict in verdicts.items():
+        match verdict:
+            case Accepted():
+                skipped.update(verdict.skipped)
+            case Refused() | Busy():
+                skipped[Skip.BUSY] += seats(zone)
+            case ActorError():
+                skipped[Skip.OFFLINE] += seats(zone)
+    return say.Accepted(
+        re=re,
+        due=accepted[0].due_ms,
+        targets=sum(verdict.targets for verdict in accepted),
+        skipped={reason: n for reason, n in skipped.items() if n},
+        duplicate=all(verdict.duplicate for verdict in accepted),
+    )
+
+
+def _refusal(re: str | int, verdict: Verdict | ActorError) -> say.Error:
+    match verdict:
+        case Refused(Refusal.PANIC):
+            return panic(re)
+        case Refused(Refusal.TOO_LATE):
+            return say.Error(
+                re=re, code="too-late", message="the cue's time to live has passed already"
+            )
+        case Refused() | Busy():
+            return busy(re, RETRY_AFTER_MS)
+        case _:
+            return internal(re, "the zone is being restarted, send it again in a second")
+
+
+def panic(re: str | int) -> say.Error:
+    """Return the refusal of whatever a panic forbids."""
+    return say.Error(
+        re=re,
+        code="panic",
+        message="everything is stopped until an operator sends release",
+    )
+
+
+def internal(re: str | int, message: str) -> say.Error:
+    """Return the answer to a request that failed through no fault of the client's."""
+    return say.Error(re=re, code="internal", message=message, retryable=True)
+
+
+def busy(re: str | int, retry_after_ms: float) -> say.Error:
+    """Return the refusal of what found no room in a mailbox."""
+    return say.Error(
+        re=re,
+        code="busy",
+        message="too much waits there, send it again in a moment",
+        retryable=True,
+        retry_after_ms=retry_after_ms,
+    )

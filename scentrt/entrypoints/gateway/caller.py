@@ -1,0 +1,133 @@
+"""One WebSocket connection: its handshake, its signs of life, and its end."""
+
+from typing import Final
+
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    WebSocketConnection,
+    WebSocketRequest,
+    wrap_server_stream,
+)
+
+from scentrt.entrypoints.gateway import server_messages as say
+from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper
+from scentrt.entrypoints.gateway.stream import FrameStream
+from scentrt.entrypoints.gateway.wire import Codec, choose_codec
+
+MAX_MESSAGE: Final = 64 * 1024
+CLOSE_WITHIN_S: Final = 1.0
+"""How long a peer has for the closing handshake before its socket is simply closed."""
+
+GOING_AWAY, POLICY, TOO_LARGE, INTERNAL = 1001, 1008, 1009, 1011
+
+BROKEN: Final = frozenset({1002, 1006, 1007, TOO_LARGE})
+"""Codes with which no client takes its leave: the connection was lost or had to be ended."""
+
+
+class Hangup(Exception):
+    """End this connection with a close code and a reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Caller:
+    """A client at the other end of a WebSocket, whoever it may turn out to be."""
+
+    def __init__(self, ws: WebSocketConnection, stream: FrameStream, codec: Codec) -> None:
+        self.stream = stream
+        self.codec = codec
+        self.scope = trio.CancelScope()
+        """What talks with this client runs in here, so that anybody can end it."""
+        self.left_cleanly = False
+        self._ws = ws
+        self._heard_at = trio.current_time()
+        self._hangup: Hangup | None = None
+
+    def tell(self, message: say.ServerMessage) -> None:
+        """Say something; never waits."""
+        self.stream.push(self.codec.encode(message))
+
+    async def receive(self) -> str | bytes:
+        """Return the payload of the next message.
+
+        Raises `ConnectionClosed`, and `Hangup` for a message that is too large.
+        """
+        data = await self._ws.get_message()
+        self._heard_at = trio.current_time()
+        # trio-websocket counts characters, the contract bytes.
+        if isinstance(data, str) and not data.isascii() and len(data.encode()) > MAX_MESSAGE:
+            raise Hangup(TOO_LARGE, f"a message of more than {MAX_MESSAGE} bytes")
+        return data
+
+    async def keep_alive(self, max_silence_s: float) -> None:
+        """Ping the client now and then, and hang up on one who is silent for too long.
+
+        A whole message counts as a sign of life, and so does a pong.
+        """
+        while True:
+            silent_at = self._heard_at + max_silence_s
+            next_ping = trio.current_time() + max_silence_s / 3
+            try:
+                with trio.move_on_at(min(silent_at, next_ping)):
+                    await self._ws.ping()
+                    self._heard_at = trio.current_time()
+            except ConnectionClosed:
+                return
+            await trio.sleep_until(min(next_ping, self._heard_at + max_silence_s))
+            if trio.current_time() >= self._heard_at + max_silence_s:
+                self.hang_up(POLICY, f"nothing was heard for {max_silence_s:g} s")
+                return
+
+    def hang_up(self, code: int, reason: str) -> None:
+        """End the connection, from whatever task; the first reason counts."""
+        self._hangup = self._hangup or Hangup(code, reason)
+        self.scope.cancel()
+
+    def hung_up(self, hangup: Hangup) -> None:
+        """Note why the connection ends from our side."""
+        self._hangup = self._hangup or hangup
+
+    def closed(self, closed: ConnectionClosed) -> None:
+        """Note how the connection ended from the other side."""
+        self.left_cleanly = closed.reason is not None and closed.reason.code not in BROKEN
+
+    async def close(self) -> None:
+        """Take leave with the code of the hang-up, for a second at most whatever the peer does."""
+        hangup = self._hangup or Hangup(GOING_AWAY, "")
+        with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
+            await self._ws.aclose(hangup.code, hangup.reason)
+            # After a message that is too large, a peer that still sends it must be let finish, or
+            # the reset of its connection would overtake the close frame that says why.
+            try:
+                while await self.stream.receive_some():
+                    pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                return
+
+
+async def shake_hands(
+    nursery: trio.Nursery, stream: FrameStream, doorkeeper: Doorkeeper
+) -> Caller | None:
+    """Do the opening handshake; None where the origin is not allowed.
+
+    May raise anything: what hostile bytes bring about in the libraries below is not foreseeable.
+    """
+    request = await wrap_server_stream(
+        nursery, stream, message_queue_size=1, max_message_size=MAX_MESSAGE
+    )
+    if not doorkeeper.allows_origin(_origin(request)):
+        await request.reject(403, body=b"This origin is not allowed.\n")
+        return None
+    codec, subprotocol = choose_codec(request.proposed_subprotocols)
+    return Caller(await request.accept(subprotocol=subprotocol), stream, codec)
+
+
+def _origin(request: WebSocketRequest) -> str | None:
+    for name, value in request.headers:
+        if name.lower() == b"origin":
+            return value.decode("latin-1")
+    return None

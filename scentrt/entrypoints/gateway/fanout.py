@@ -1,0 +1,214 @@
+"""Who is told what: subscriptions, and one task that serves them all.
+
+An event is encoded once for each subprotocol and written to every subscriber's socket without
+waiting for any. Cues do not wait behind an audience: zones only put events into the queue, and
+the task that empties it stands aside after every few dozen writes.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import trio
+
+from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.events import (
+    LevelChanged,
+    PublicEvent,
+    ScentEnded,
+    ScentLevelled,
+    ScentReleased,
+    ZoneChanged,
+)
+from scentrt.entrypoints.gateway import server_messages as say
+from scentrt.entrypoints.gateway.messages import EventKind
+from scentrt.entrypoints.gateway.wire import Codec
+
+log = logging.getLogger(__name__)
+
+BURST = 32
+"""Writes between two looks at what else there is to do: about a tenth of a millisecond."""
+
+QUEUE_CAPACITY = 10_000
+"""Several seconds of events. They pile up only where the processor is overloaded; then the newest
+are dropped and counted, and a gap in the revisions tells the subscribers."""
+
+SEATS_PER_FRAME = 1_000
+"""More seats than this go in several frames of one revision, each well under 32 KiB."""
+
+
+class Subscriber(Protocol):
+    """A connection that can be told something."""
+
+    @property
+    def codec(self) -> Codec:
+        """How this connection wants things said."""
+        ...
+
+    def push(self, frame: bytes) -> None:
+        """Send a frame; never blocks and never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one subscriber wants to hear; a filter that is None lets everything through.
+
+    `seat_zones` are the zones in which the wanted seats are.
+    """
+
+    kinds: frozenset[EventKind]
+    zones: frozenset[str] | None
+    seats: frozenset[str] | None
+    scents: frozenset[str] | None
+    seat_zones: frozenset[ZoneId] = frozenset()
+
+    def wants(self, event: PublicEvent) -> bool:
+        """Say whether an event passes all filters."""
+        if self.zones is not None and event.zone not in self.zones:
+            return False
+        kind: EventKind
+        scent: Scent | None = None
+        match event:
+            case ZoneChanged(seat=seat):
+                kind, seats = "zone", None if seat is None else (seat,)
+            case ScentReleased(scent=scent, seats=seats) | ScentEnded(scent=scent, seats=seats):
+                kind = "scent"
+            case ScentLevelled(scent=scent, seats=seats):
+                kind = "level"
+            case _:
+                assert_never(event)
+        if kind not in self.kinds:
+            return False
+        if scent is not None and self.scents is not None and scent not in self.scents:
+            return False
+        if self.seats is None:
+            return True
+        if seats is None:
+            return event.zone in self.seat_zones
+        return not self.seats.isdisjoint(seats)
+
+
+class FanOut:
+    """Serve all subscribers, in the order of each zone's revisions."""
+
+    def __init__(self, tell_level: Callable[[ZoneId, LevelChanged], None]) -> None:
+        self.tell_level = tell_level
+        """Tell the sender of a level what becomes of it in a zone."""
+        self._audience: dict[Subscriber, dict[say.SubscriptionId, Subscription]] = {}
+        self._queue: deque[PublicEvent] = deque()
+        self._work = trio.Event()
+        self.dropped = 0
+        """Events that nobody was told, because too many waited."""
+
+    def subscribe(
+        self, subscriber: Subscriber, id: say.SubscriptionId, subscription: Subscription
+    ) -> None:
+        """Tell a subscriber of the events that happen from now on."""
+        self._audience.setdefault(subscriber, {})[id] = subscription
+
+    def unsubscribe(self, subscriber: Subscriber, id: say.SubscriptionId) -> bool:
+        """End one subscription; False where there is none of this id."""
+        return self._audience.get(subscriber, {}).pop(id, None) is not None
+
+    def count(self, subscriber: Subscriber) -> int:
+        """Return how many subscriptions a subscriber has."""
+        return len(self._audience.get(subscriber, {}))
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """End all of a subscriber's subscriptions."""
+        self._audience.pop(subscriber, None)
+
+    def publish(self, event: PublicEvent) -> None:
+        """Queue an event for whoever wants it. Never waits."""
+        if not self._audience:
+            return
+        if len(self._queue) >= QUEUE_CAPACITY:
+            if self.dropped == 0:
+                log.warning("Events are dropped: subscribers are told slower than things happen")
+            self.dropped += 1
+            return
+        self._queue.append(event)
+        self._work.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._queue:
+                await self._serve(self._queue.popleft())
+
+    async def _serve(self, event: PublicEvent) -> None:
+        frames: dict[Codec, list[bytes]] = {}
+        writes = 0
+        for subscriber, subscriptions in list(self._audience.items()):
+            if not any(wanted.wants(event) for wanted in subscriptions.values()):
+                continue
+            codec = subscriber.codec
+            if codec not in frames:
+                frames[codec] = [codec.encode(part) for part in _parts(event)]
+            for frame in frames[codec]:
+                subscriber.push(frame)
+            writes += 1
+            if writes % BURST == 0:
+                await trio.lowlevel.checkpoint()
+        if writes % BURST:
+            await trio.lowlevel.checkpoint()
+
+
+def _parts(event: PublicEvent) -> Iterator[say.ServerMessage]:
+    match event:
+        case ScentReleased():
+            for seats in _by_frame(event.seats):
+                yield say.ScentReleased(
+                    zone=event.zone,
+                    revision=event.revision,
+                    cue=event.cue.id,
+                    scent=event.scent,
+                    intensity=event.intensity,
+                    duration_ms=event.duration_ms,
+                    seats=seats,
+                    at=event.at_ms,
+                )
+        case ScentEnded():
+            for seats in _by_frame(event.seats):
+                yield say.ScentEnded(
+                    zone=event.zone,
+                    revision=event.revision,
+                    cue=event.cue.id,
+                    scent=event.scent,
+                    seats=seats,
+                    reason=event.reason,
+                )
+        case ScentLevelled():
+            for seats in _by_frame(event.seats):
+                yield say.ScentLevelled(
+                    zone=event.zone,
+                    revision=event.revision,
+                    scent=event.scent,
+                    intensity=event.intensity,
+                    ttl_ms=event.ttl_ms,
+                    seats=seats,
+                    at=event.at_ms,
+                )
+        case ZoneChanged():
+            yield say.ZoneChanged(
+                zone=event.zone,
+                revision=event.revision,
+                change=event.change,
+                seat=event.seat,
+                at=event.at_ms,
+            )
+        case _:
+            assert_never(event)
+
+
+def _by_frame(seats: tuple[SeatId, ...] | None) -> Iterator[tuple[SeatId, ...] | None]:
+    if seats is None:
+        yield None
+        return
+    for start in range(0, len(seats), SEATS_PER_FRAME):
+        yield seats[start : start + SEATS_PER_FRAME]

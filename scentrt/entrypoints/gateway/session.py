@@ -1,0 +1,152 @@
+"""What a client asks for belongs to its session, which may outlive its connection."""
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import structs
+
+from scentrt.domain.cues import LevelKey, OwnerId, ZoneId
+from scentrt.domain.events import LevelChanged
+from scentrt.domain.theatre import ACTIVE, ENDED
+from scentrt.entrypoints.gateway import server_messages as say
+from scentrt.entrypoints.gateway.messages import Role, To
+
+REMEMBERED_CUES: Final = 10_000
+REMEMBERED_MS: Final = 5 * 60_000.0
+"""How many cue ids, and for how long, get their first answer again."""
+
+MOST_LEVELS: Final = 10_000
+"""Levels that one session may hold at once; a frame of a game has some dozens."""
+
+
+@dataclass(slots=True)
+class KnownCue:
+    """A cue of this session: the zones that have it, and what was answered, once it was."""
+
+    asked_ms: float
+    zones: tuple[ZoneId, ...]
+    answer: say.Accepted | None = None
+    repeats: int = 0
+    """How often it came again before it was answered."""
+
+    def repeated(self) -> say.Accepted | None:
+        """Return what is said to a duplicate, once there is an answer."""
+        return self.answer and structs.replace(self.answer, duplicate=True)
+
+
+@dataclass(slots=True)
+class KnownLevel:
+    """What its zones, and then the sender, were told to become of a level."""
+
+    by_zone: dict[ZoneId, str] = field(default_factory=dict)
+    told: str = ""
+
+    def state(self) -> str:
+        """Return the state of the whole: active where it is so anywhere."""
+        states = self.by_zone.values()
+        if ACTIVE in states:
+            return ACTIVE
+        return next((state for state in states if state != ENDED), ENDED)
+
+
+class Session:
+    """Remember what must be known again when the client repeats itself or comes back.
+
+    The id is a secret of the client's: who knows it may take the session up.
+    """
+
+    def __init__(self, id: OwnerId, role: Role, name: str) -> None:
+        self.id = id
+        self.role = role
+        self.name = name
+        self.tell: Callable[[say.ServerMessage], None] = _to_nobody
+        """Tell the client, over the connection it has now; without one it is lost."""
+        self._cues: OrderedDict[str | int, KnownCue] = OrderedDict()
+        self._levels: OrderedDict[LevelKey, KnownLevel] = OrderedDict()
+
+    def hang_up(self) -> None:
+        """Be without a connection from now on."""
+        self.tell = _to_nobody
+
+    def cue(self, id: str | int, now_ms: float) -> KnownCue | None:
+        """Return a cue of this id, unless it is so old that the id may be used again."""
+        known = self._cues.get(id)
+        if known is not None and known.asked_ms < now_ms - REMEMBERED_MS:
+            del self._cues[id]
+            return None
+        return known
+
+    def remember(self, id: str | int, cue: KnownCue) -> None:
+        """Know a cue from now on."""
+        self._cues[id] = cue
+        while len(self._cues) > REMEMBERED_CUES:
+            self._cues.popitem(last=False)
+
+    def forget(self, id: str | int) -> None:
+        """Forget a cue that was not taken, so that its id may be tried again."""
+        self._cues.pop(id, None)
+
+    def level_changed(self, key: LevelKey, zone: ZoneId | None, state: str) -> str | None:
+        """Note what becomes of a level in a zone (None: in none, since it was refused).
+
+        Return what its sender is to be told, or None where that is nothing new.
+        """
+        known = self._levels.get(key)
+        if known is None:
+            if state == ENDED:
+                return None
+            known = self._levels[key] = KnownLevel()
+            if len(self._levels) > MOST_LEVELS:
+                self._levels.popitem(last=False)
+        if zone is None:
+            whole = state
+        else:
+            known.by_zone[zone] = state
+            whole = known.state()
+        if whole == ENDED:
+            del self._levels[key]
+        if whole == known.told:
+            return None
+        known.told = whole
+        return whole
+
+
+class Sessions:
+    """All sessions there are, with a connection or waiting for their client to come back."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    def open(self, role: Role, name: str) -> Session:
+        """Begin a new session, under an id that nobody can guess."""
+        session = Session(OwnerId(f"s-{secrets.token_hex(16)}"), role, name)
+        self._sessions[session.id] = session
+        return session
+
+    def resume(self, id: str | None, role: Role, name: str) -> Session | None:
+        """Return the session of this id if it is there still, and of this role and name."""
+        session = self._sessions.get(id or "")
+        if session is None or (session.role, session.name) != (role, name):
+            return None
+        return session
+
+    def close(self, session: Session) -> None:
+        """End a session for good."""
+        self._sessions.pop(session.id, None)
+
+    def tell_level(self, zone: ZoneId, change: LevelChanged) -> None:
+        """Tell the sender of a level when what becomes of it, over all zones, has changed."""
+        level = change.level
+        session = self._sessions.get(level.owner)
+        if session is not None:
+            state = session.level_changed(level, zone, change.state)
+            if state is not None:
+                to = To.of(level.target)
+                session.tell(say.LevelState(scent=level.scent, to=to, state=state))
+
+
+def _to_nobody(_: say.ServerMessage) -> None:
+    """Nobody is there."""

@@ -41,6 +41,8 @@ def lock_database(path: Path) -> Iterator[None]:
       ConfigError: another process holds it, or the file cannot be written.
     """
     path = path.resolve()  # two links to one database are one database
+    if path.is_dir():
+        raise ConfigError(str(path), "is a directory; name a file in it")
     lock_path = path.with_name(path.name + ".lock")
     try:
         file = lock_path.open("a+", encoding="ascii")

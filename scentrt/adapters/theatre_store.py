@@ -85,23 +85,20 @@ async def open_store(
         )
         event.listen(engine.sync_engine, "connect", _configure)
 
-        async def prepare_in_place() -> None:
+        async def prepare_it() -> None:
             async with engine.begin() as connection:
                 await connection.run_sync(prepare, where)
 
-        with trio.CancelScope(shield=True):
-            try:
-                await aio.call(prepare_in_place)
-            except SQLAlchemyError as error:
-                raise ConfigError(where, f"cannot be opened: {_reason(error)}") from error
+        store = SqlTheatreStore(aio, engine)
         try:
-            yield SqlTheatreStore(aio, engine)
+            with trio.CancelScope(shield=True):
+                await aio.call(prepare_it)
+        except SQLAlchemyError as error:
+            raise ConfigError(where, f"cannot be opened: {_reason(error)}") from error
+        else:
+            yield store
         finally:
-            with (
-                trio.CancelScope(shield=True),
-                suppress(trio.ClosedResourceError, trio.BrokenResourceError),
-            ):
-                await aio.call(engine.dispose)
+            await store.aclose()
 
 
 class SqlTheatreStore:
@@ -114,6 +111,7 @@ class SqlTheatreStore:
     def __init__(self, aio: AioThread, engine: AsyncEngine) -> None:
         self._aio = aio
         self._engine = engine
+        self._closed = False
 
     async def panicked(self) -> bool:
         """Return the panic latch; False in a new database."""
@@ -131,14 +129,25 @@ class SqlTheatreStore:
         """
         await self._finish(self._write, writes)
 
+    async def aclose(self) -> None:
+        """Close the connection, for good; shielded, and safe to repeat."""
+        self._closed = True  # the engine would connect again, without the lock
+        with (
+            trio.CancelScope(shield=True),
+            suppress(trio.ClosedResourceError, trio.BrokenResourceError),
+        ):
+            await self._aio.call(self._engine.dispose)
+
     async def _finish(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        if self._closed:
+            raise StoreUnavailable("the database has been closed")
         try:
             with trio.CancelScope(shield=True):
                 result = await self._aio.call(async_fn, *args)
         except SQLAlchemyError as error:
             raise StoreUnavailable(_reason(error)) from error
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
-            raise StoreUnavailable("the database has been closed") from error
+            raise StoreUnavailable("the database's thread has ended") from error
         return result
 
     async def _read_panicked(self) -> bool:
@@ -190,6 +199,8 @@ class SqlTheatreStore:
 
 
 def _sqlite_url(database: str | Path) -> URL:
+    if not database:
+        raise ConfigError("database", "names no file; give a path, or :memory:")
     if isinstance(database, Path) or "://" not in database:
         url = URL.create("sqlite", database=str(database))
     else:

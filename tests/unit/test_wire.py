@@ -396,7 +396,7 @@ scalars = (
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields | names, inner, max_size=3),
-    max_leaves=8,
+    max_leaves=4,
 )
 objects = st.fixed_dictionaries({"type": types | values}, optional={"id": ids | values}).flatmap(
     lambda head: st.dictionaries(fields, values, max_size=6).map(lambda body: body | head)

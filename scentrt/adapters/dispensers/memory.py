@@ -58,9 +58,7 @@ class MemoryDispensers:
     def received(self) -> list[Received]:
         """What each dispenser was told, in order."""
         return [
-            Received(seat, spray, at_ms)
-            for spray, seats, at_ms in self._orders
-            for seat in seats
+            Received(seat, spray, at_ms) for spray, seats, at_ms in self._orders for seat in seats
         ]
 
     def open_slots(self) -> set[tuple[SeatId, int]]:

@@ -1,0 +1,1 @@
+"""Engines, goggles and theatres that speak the public protocol, and nothing else."""

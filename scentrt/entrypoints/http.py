@@ -1,0 +1,70 @@
+"""The HTTP server: whether the server is alive, and whether it can serve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from socket import socket
+from typing import cast
+
+import trio
+from fastapi import FastAPI, Response
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import Framework
+from pydantic import BaseModel
+
+import scentrt
+
+GRACE_S = 1.0
+"""How long a request that is under way may take when the server stops."""
+
+
+class Alive(BaseModel):
+    """The process runs."""
+
+    status: str = "alive"
+
+
+class Ready(BaseModel):
+    """Whether the server can serve; `reasons` say why not, `remarks` what is amiss all the same."""
+
+    ready: bool
+    reasons: list[str] = []
+    remarks: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What stands in the way of serving, and what is amiss without standing in the way."""
+
+    reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def create_app(readiness: Callable[[], Readiness]) -> FastAPI:
+    """Build the application; `readiness` is asked at each request and must not wait."""
+    app = FastAPI(title="ScentRT", version=scentrt.__version__)
+
+    @app.get("/healthz")
+    async def healthz() -> Alive:
+        """Answer 200 as long as the process is alive."""
+        return Alive()
+
+    @app.get("/readyz", responses={503: {"model": Ready, "description": "Not able to serve"}})
+    async def readyz(response: Response) -> Ready:
+        """Answer 200 when cues are taken, 503 and why when they are not."""
+        now = readiness()
+        if now.reasons:
+            response.status_code = 503
+        return Ready(ready=not now.reasons, reasons=list(now.reasons), remarks=list(now.remarks))
+
+    return app
+
+
+async def serve_http(app: FastAPI, listening: socket, stopping: trio.Event) -> None:
+    """Serve `app` on a socket that listens already, until `stopping` is set."""
+    config = Config()
+    config.bind = [f"fd://{listening.dup().detach()}"]  # a duplicate, since Hypercorn closes it
+    config.errorlog = None
+    config.graceful_timeout = GRACE_S
+    # Hypercorn types an application by its own names for what ASGI sends.
+    await serve(cast(Framework, app), config, shutdown_trigger=stopping.wait)

@@ -1,0 +1,69 @@
+"""A whole server in a test's own trio loop, and how hard Hypothesis tries."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from scentrt.adapters.dispensers.memory import MemoryDispensers
+from scentrt.bootstrap import Server, open_server
+from scentrt.config import load_settings
+from scentrt.domain.cues import ZoneId
+
+settings.register_profile("suite", max_examples=200, deadline=None)
+settings.register_profile(
+    "soak", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A running server with simulated dispensers, on free ports."""
+
+    server: Server
+
+    @property
+    def gateway_url(self) -> str:
+        """Where WebSocket clients connect."""
+        return self.server.gateway_url
+
+    @property
+    def http_url(self) -> str:
+        """Where HTTP is served."""
+        return self.server.http_url
+
+    def memory(self, zone: str) -> MemoryDispensers:
+        """Return the dispensers of a zone, which know what they were told."""
+        return self.server.memory[ZoneId(zone)]
+
+
+OpenHouse: TypeAlias = Callable[..., AbstractAsyncContextManager[House]]
+
+
+@pytest.fixture
+def open_house(tmp_path: Path) -> OpenHouse:
+    """Return a way to open a house with settings of one's own, nested as in `scentrt.toml`."""
+
+    @asynccontextmanager
+    async def open_one(**options: Any) -> AsyncIterator[House]:
+        free = {"host": "127.0.0.1", "port": 0}
+        given: dict[str, Any] = {"simulate": True, "db": str(tmp_path / "scentrt.db"), **options}
+        given["gateway"] = {**free, **options.get("gateway", {})}
+        given["http"] = {**free, **options.get("http", {})}
+        async with open_server(load_settings(given)) as server:
+            yield House(server)
+
+    return open_one
+
+
+@pytest.fixture
+async def house(open_house: OpenHouse) -> AsyncIterator[House]:
+    """Run the house that `scentrt serve --simulate` runs: zone A, four rows by six seats."""
+    async with open_house() as opened:
+        yield opened

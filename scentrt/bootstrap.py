@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.goggles import GogglesDispensers
 from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
 from scentrt.adapters.theatre_store import open_store
-from scentrt.config import Settings, load_theatre
+from scentrt.config import Settings, is_loopback, load_theatre
 from scentrt.domain.cues import GOGGLES_ZONE, Spray, ZoneId
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
 from scentrt.entrypoints.gateway.fanout import FanOut
@@ -98,17 +99,23 @@ async def open_server(
             refs = {id: actor.ref for id, actor in actors.items()}
             house = House(plan, refs, guests, ledger, clock, latch)
             tokens = [TokenEntry(token.role, token.sha256) for token in settings.tokens]
+            doorkeeper = Doorkeeper(tokens, settings.gateway.origins)
             gateway = Gateway(
                 house,
                 sessions,
                 fanout,
                 headsets,
                 clock,
-                Doorkeeper(tokens, settings.gateway.origins),
+                doorkeeper,
                 limits,
                 GatewaySettings(settings.gateway.max_silence_ms, settings.limits.messages_per_s),
             )
-            app = create_app(partial(_readiness, actors, ledger, fanout))
+            app = create_app(
+                partial(_readiness, actors, ledger, fanout),
+                None
+                if is_loopback(settings.http.host)
+                else partial(doorkeeper.lets_in, "operator"),
+            )
             stopping = trio.Event()
             async with trio.open_nursery() as writing:
                 await writing.start(ledger.run)
@@ -175,14 +182,22 @@ def _listening(field: str, host: str, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter where a host cannot be a name
         raise ConfigError(
             field,
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with "
+            f"cannot listen on {host}:{port}: {_reason(error)}; choose another with "
             f"--{field} HOST:PORT",
         ) from error
     with listening:
         yield listening
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "that is no name of a host"
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)  # socket.create_server says the address a second time
 
 
 def _listener(listening: socket.socket) -> trio.SocketListener:

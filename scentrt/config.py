@@ -1,20 +1,30 @@
 """Settings: options beat the environment, the environment beats `scentrt.toml`, that the defaults.
 
 An environment variable is called `SCENTRT_` and the field, with two underscores for a dot:
-`SCENTRT_GATEWAY__PORT=9000`. Whatever cannot be used is a `ConfigError` that names the field.
+`SCENTRT_GATEWAY__PORT=9000`; an empty one counts as not set. Whatever cannot be used is a
+`ConfigError` that names the field.
 """
 
 import ipaddress
+import json
+import logging
+import os
+import re
+import textwrap
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -23,12 +33,23 @@ from scentrt.domain.doses import US_PER_S, Limits
 from scentrt.domain.layout import DEFAULT_THEATRE, TheatrePlan, ZonePlan
 from scentrt.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 CONFIG_FILE = Path("scentrt.toml")
 
+
+def _is(pattern: str, what: str) -> AfterValidator:
+    """Return a validator that says in words what it wants, where a pattern would say nothing."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(check)
+
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
-
-
-_ScentName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
 class _Section(BaseModel):
@@ -75,7 +96,7 @@ class TokenSection(_Section):
     """A token by its hash, as `scentrt token new` prints it."""
 
     role: Literal["engine", "goggles", "operator"]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, _is(r"[0-9a-f]{64}", "the hash of a token ('scentrt token new')")]
     name: str = ""
 
 
@@ -85,6 +106,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="SCENTRT_",
         env_nested_delimiter="__",
+        env_ignore_empty=True,
         extra="forbid",
         frozen=True,
     )
@@ -109,7 +131,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources; the file is `scentrt.toml` where the server is started."""
         file = TomlConfigSettingsSource(settings_cls, toml_file=CONFIG_FILE)
-        return init_settings, env_settings, file
+        return init_settings, env_settings, _older_names(settings_cls), file
 
     def check_exposure(self) -> None:
         """Raise `ConfigError` where anybody beyond this machine could come in without a token."""
@@ -117,17 +139,23 @@ class Settings(BaseSettings):
         if not is_loopback(self.gateway.host) and not roles:
             raise ConfigError(
                 "gateway.host",
-                f"{self.gateway.host} can be reached from other machines, so clients need tokens: "
+                f"{self.gateway.host!r} can be reached from elsewhere, so clients need tokens: "
                 "make one with 'scentrt token new --role engine' and put what it prints into "
                 f"{CONFIG_FILE}, or listen on 127.0.0.1",
             )
         if not is_loopback(self.http.host) and "operator" not in roles:
             raise ConfigError(
                 "http.host",
-                f"{self.http.host} can be reached from other machines, so HTTP needs an operator's "
+                f"{self.http.host!r} can be reached from elsewhere, so HTTP needs an operator's "
                 "token: make one with 'scentrt token new --role operator' and put what it prints "
                 f"into {CONFIG_FILE}, or listen on 127.0.0.1",
             )
+
+
+def _older_names(settings_cls: type[BaseSettings]) -> PydanticBaseSettingsSource:
+    """Take the name that a setting had in the environment of earlier systems."""
+    host = os.environ.get("API_HOST")
+    return InitSettingsSource(settings_cls, {"http": {"host": host}} if host else {})
 
 
 def is_loopback(host: str) -> bool:
@@ -145,14 +173,29 @@ def load_settings(options: Mapping[str, Any] | None = None) -> Settings:
 
     Raises `ConfigError`.
     """
+    _warn_of_misspelt_variables()
     try:
         return Settings(**dict(options or {}))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(CONFIG_FILE), str(error)) from error
+        raise ConfigError(str(CONFIG_FILE), f"is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(CONFIG_FILE), "is not text in UTF-8") from error
+    except OSError as error:
+        raise ConfigError(str(CONFIG_FILE), f"cannot be read: {error.strerror}") from error
+    except SettingsError as error:
+        problem = f"{error}; there, lists and tables are written as JSON"
+        raise ConfigError("environment", problem) from error
     except ValidationError as error:
         raise _config_error("", error) from error
-    except OSError as error:
-        raise ConfigError(str(CONFIG_FILE), error.strerror or str(error)) from error
+
+
+def _warn_of_misspelt_variables() -> None:
+    """Say which variables mean nothing; a limit that is not kept should not go unnoticed."""
+    prefix = "SCENTRT_"
+    for variable in os.environ:
+        name = variable.upper().removeprefix(prefix).lower()
+        if variable.upper().startswith(prefix) and name.split("__")[0] not in Settings.model_fields:
+            log.warning("%s: %s", variable, _unknown(name.split("__")[0]))
 
 
 def parse_address(field: str, text: str) -> dict[str, str | int]:
@@ -165,25 +208,20 @@ def parse_address(field: str, text: str) -> dict[str, str | int]:
 
 # The theatre file
 
+_ScentName = Annotated[str, _is(r"[^\x00-\x1f\x7f]{1,64}", "1 to 64 characters on one line")]
+
 
 class _ZoneEntry(_Section):
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,32}$")]
-    rows: Annotated[int, Field(ge=1, le=200)]
-    seats_per_row: Annotated[int, Field(ge=1, le=200)]
+    id: Annotated[
+        str,
+        _is(r"[A-Za-z0-9_-]{1,32}", "1 to 32 letters, digits, '-' or '_'"),
+        _is(rf"(?!{GOGGLES_ZONE}$).*", "another name, since this is the zone of the goggles"),
+    ]
+    rows: Annotated[int, Field(strict=True, ge=1, le=200)]
+    seats_per_row: Annotated[int, Field(strict=True, ge=1, le=200)]
     slots: Annotated[tuple[_ScentName, ...], Field(min_length=1, max_length=16)]
     opted_out: tuple[str, ...] = ()
-    devices: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def check(self) -> Self:
-        if self.id == GOGGLES_ZONE:
-            raise ValueError("id: 'goggles' is the zone of the goggles, choose another name")
-        seats = set(self.plan().seat_ids())
-        for where, named in (("opted_out", self.opted_out), ("devices", tuple(self.devices))):
-            for seat in named:
-                if seat not in seats:
-                    raise ValueError(f"{where}: there is no seat {seat!r} in zone {self.id}")
-        return self
+    devices: dict[str, Annotated[str, Field(min_length=1)]] = {}
 
     def plan(self) -> ZonePlan:
         return ZonePlan(
@@ -199,22 +237,6 @@ class _ZoneEntry(_Section):
 class _TheatreFile(_Section):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     zones: Annotated[tuple[_ZoneEntry, ...], Field(min_length=1, max_length=200)]
-
-    @model_validator(mode="after")
-    def check(self) -> Self:
-        ids = [zone.id for zone in self.zones]
-        for id in ids:
-            if ids.count(id) > 1:
-                raise ValueError(f"zones: there are two zones called {id!r}")
-        seat_of: dict[str, str] = {}
-        for zone in self.zones:
-            for seat, address in zone.devices.items():
-                if address in seat_of:
-                    raise ValueError(
-                        f"zones: the device {address} is at {seat_of[address]} and at {seat}"
-                    )
-                seat_of[address] = seat
-        return self
 
 
 def load_theatre(path: Path | None) -> TheatrePlan:
@@ -234,21 +256,105 @@ def load_theatre(path: Path | None) -> TheatrePlan:
         raise ConfigError(str(path), f"is not TOML: {error}") from error
     except ValidationError as error:
         raise _config_error(str(path), error) from error
-    return TheatrePlan(file.name, tuple(zone.plan() for zone in file.zones))
+    plans = [zone.plan() for zone in file.zones]
+    for number, plan in enumerate(plans):
+        field, problem = _what_does_not_fit(plan, plans[:number])
+        if problem:
+            raise ConfigError(f"{path}: zones[{number}].{field}", problem)
+    return TheatrePlan(file.name, tuple(plans))
+
+
+def _what_does_not_fit(plan: ZonePlan, before: Sequence[ZonePlan]) -> tuple[str, str]:
+    """Return field and problem where a zone contradicts itself or those before it."""
+    if any(plan.id == other.id for other in before):
+        return "id", f"there is a zone {plan.id!r} already; give each a name of its own"
+    seats = frozenset(plan.seat_ids())
+    last = f"{plan.id}-{plan.rows}-{plan.seats_per_row}"
+    for field, named in ("opted_out", plan.opted_out), ("devices", plan.devices.keys()):
+        for seat in sorted(named - seats):
+            return field, f"there is no seat {seat!r}; the last one of this zone is {last!r}"
+    seat_of = {
+        address.casefold(): seat for other in before for seat, address in other.devices.items()
+    }
+    for seat, address in plan.devices.items():
+        elsewhere = seat_of.setdefault(address.casefold(), seat)
+        if elsewhere != seat:
+            return "devices", f"{address!r} is at {elsewhere!r} and at {seat!r}; it can be at one"
+    return "", ""
+
+
+# What is wrong, in words
 
 
 def _config_error(file: str, error: ValidationError) -> ConfigError:
     """Say the first thing that is wrong: once that is mended, the next is easier to understand."""
-    first = error.errors()[0]
+    # A name that is misspelt is why another one is missing.
+    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     field = ""
     for part in first["loc"]:
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
-    problem = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        problem = "there is no such setting; is it misspelt?"
-    elif first["type"] == "missing":
-        problem = "is missing"
-    elif first["type"] != "value_error":
-        problem = f"{problem[0].lower()}{problem[1:]}, not {first['input']!r}"
     where = ": ".join(part for part in (file, field) if part)
-    return ConfigError(where or "settings", problem)
+    return ConfigError(where or "settings", _problem(first))
+
+
+def _problem(error: ErrorDetails) -> str:
+    name, given, facts = str(error["loc"][-1]), error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return _unknown(name)
+        case "tuple_type" if isinstance(given, dict):
+            return f"expected a list: write [[{name}]], with two brackets on each side"
+        case "value_error":
+            expected = str(facts["error"])
+        case kind:
+            ours = _EXPECTED.get(kind, "").format(**facts)
+            expected = ours or error["msg"].removeprefix("Input should be ")
+    if name == "sha256":
+        return f"expected {expected}"  # what stands there may be a token
+    shown = textwrap.shorten(json.dumps(given, default=str, ensure_ascii=False), 60)
+    return f"expected {expected}, not {shown}"
+
+
+def _unknown(name: str) -> str:
+    alike = get_close_matches(name, _KNOWN_NAMES, n=1)
+    hint = f"did you mean {alike[0]!r}?" if alike else "is it misspelt?"
+    return f"there is no such setting; {hint}"
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "text in quotes",
+    "string_too_short": "some text",
+    "string_too_long": "at most {max_length} characters",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "too_short": "at least {min_length} in the list",
+    "too_long": "at most {max_length} in the list",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+}
+"""What Pydantic calls by these names, as the writer of a file would say it."""
+
+_KNOWN_NAMES = {
+    name
+    for section in (
+        Settings,
+        GatewaySection,
+        HttpSection,
+        LimitsSection,
+        TokenSection,
+        _TheatreFile,
+        _ZoneEntry,
+    )
+    for name in section.model_fields
+}

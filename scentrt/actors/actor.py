@@ -51,10 +51,16 @@ class Envelope:
         self._reply = reply
 
     def answer(self, value: object) -> None:
-        """Give the answer, an `ActorError` where there is none. Only the first one counts."""
+        """Give the answer, an `ActorError` where there is none. Only the first one counts.
+
+        Never raises: a fault of whoever asked must end neither the actor nor its supervisor.
+        """
         reply, self._reply = self._reply, None
         if reply is not None:
-            reply(value)
+            try:
+                reply(value)
+            except Exception:
+                log.exception("an answer could not be taken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,11 @@ class Mailbox:
         """Put a message in before all ordinary ones, behind earlier urgent ones."""
         if self._closed:
             raise ActorStopped(self.name)
+        if not self._urgent:
+            # Where the lane is full, the actor is awake anyway.
+            with suppress(trio.WouldBlock):
+                self._send.send_nowait(None)
         self._urgent.append(envelope)
-        # Where the lane is full, the actor is awake anyway.
-        with suppress(trio.WouldBlock):
-            self._send.send_nowait(None)
 
     def post_newest(self, key: Hashable, envelope: Envelope) -> None:
         """Put a message in, in place of the one under the same key if that still waits."""
@@ -227,10 +234,10 @@ async def supervise(mailbox: Mailbox, run: Callable[[], Awaitable[None]]) -> Non
                 await run()
                 return
             except Exception:
+                if trio.current_time() - started > STEADY_AFTER_S:
+                    backoff = FIRST_BACKOFF_S
                 log.exception("%s crashed, starting it again in %g s", mailbox.name, backoff)
                 mailbox.fail_all(ActorCrashed(mailbox.name))
-            if trio.current_time() - started > STEADY_AFTER_S:
-                backoff = FIRST_BACKOFF_S
             await trio.sleep(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF_S)
     finally:

@@ -17,6 +17,7 @@ from scentrt.domain.seating import MOST_KNOWN
 from scentrt.domain.seats import Seat, Slot
 from scentrt.errors import (
     ActorError,
+    ActorStopped,
     PanicAgain,
     StoreUnavailable,
     UnknownGoggles,
@@ -174,18 +175,21 @@ class House:
         stopped: list[int] = []
 
         async def stop(zone: Ref) -> None:
-            try:
+            # A zone that crashes closes its dispensers, and wakes up under the latch.
+            with suppress(ActorError):
                 stopped.append(await zone.ask(Panic(asked_ms), urgent=True))
-            except ActorError:
-                # A zone that crashes closes its dispensers, and wakes up under the latch.
-                return
 
+        async def latch() -> None:
+            with trio.move_on_after(LATCH_WITHIN_S):
+                with suppress(StoreUnavailable):  # then the ledger goes on trying
+                    await self._ledger.set_panicked(True)
+
+        # Tasks, since each of them has said what it wants before it waits: whoever called the
+        # panic may go away, and the panic stays.
         async with trio.open_nursery() as nursery:
             for zone in self.zones.values():
                 nursery.start_soon(stop, zone)
-        with trio.move_on_after(LATCH_WITHIN_S):
-            with suppress(StoreUnavailable):  # then the ledger goes on trying
-                await self._ledger.set_panicked(True)
+            nursery.start_soon(latch)
         return sum(stopped)
 
     async def release(self) -> None:
@@ -205,4 +209,5 @@ class House:
             raise PanicAgain
         self._latch.panicked = False
         for zone in self.zones.values():
-            zone.tell(EndPanic(), urgent=True)
+            with suppress(ActorStopped):
+                zone.tell(EndPanic(), urgent=True)

@@ -12,7 +12,10 @@ from scentrt.domain.seats import Seat, Slot
 
 @dataclass(frozen=True, slots=True)
 class TakeCue(Message[Verdict]):
-    """Decide a cue; `report` is called once, in the zone's turn, when it has been dispatched."""
+    """Decide a cue; unless it is refused, `report` is called once with what became of it.
+
+    That is when it has been dispatched, has expired or was taken back, or when the zone crashed.
+    """
 
     cue: Cue
     report: Callable[[Report], None] | None = None

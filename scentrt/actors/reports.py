@@ -39,11 +39,12 @@ class Account:
     """What dispensers have said so far about one cue in one zone.
 
     It is closed, and reported, when all have spoken or `deadline` (trio's clock) has passed.
+    What they say after that changes nothing: a cue is reported once.
     """
 
     def __init__(self, report: Callable[[Report], None], cue: CueKey, targets: int) -> None:
         self.deadline = float("inf")
-        self._report = report
+        self._to: Callable[[Report], None] | None = report
         self.cue = cue
         self._targets = targets
         self._heard: list[Written] = []
@@ -87,3 +88,12 @@ class Account:
     def expire(self, event: CueExpired) -> None:
         """Report that nobody was sprayed because it had become too late."""
         self._report(Report(self.cue, 0, 0, event.targets, lateness_ms=event.late_ms))
+
+    def withdraw(self) -> None:
+        """Report that the cue was taken back before it was due: nobody was to be sprayed."""
+        self._report(Report(self.cue, 0, 0, 0))
+
+    def _report(self, report: Report) -> None:
+        to, self._to = self._to, None
+        if to is not None:
+            to(report)

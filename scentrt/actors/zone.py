@@ -53,15 +53,17 @@ log = logging.getLogger(__name__)
 MAILBOX_CAPACITY = 4_096
 """Some 200 ms of work: a cue that waited longer behind others would be too late anyway."""
 
-TURN = 32
-"""Messages handled before other tasks get their turn; a few milliseconds in a big zone."""
+MESSAGES_PER_TURN, SEATS_PER_TURN = 32, 2_000
+"""How much is handled before other tasks get their turn, so that a stop can come in: a message may
+mean every seat of the zone, and to decide a thousand of them takes a millisecond or two."""
 
 TICK_S = 1.0
 """How often what was used up goes to the ledger."""
 
 UNWRITTEN_S = 2.0
 """After a crash, how long past its last write a zone is taken to have gone on at full strength:
-the second that was not written, and the one in which it would have been."""
+the second that was not written, and the one in which it would have been. A spray that began then
+may have gone on after it, as dispensers do without their server."""
 
 STOP_WITHIN_S = 2.0
 """How long the last write may take when the server stops; then the next start takes it as lost."""
@@ -147,14 +149,15 @@ class ZoneActor:
         try:
             while True:
                 await self.mailbox.wait(self._next_wake(zone, next_tick))
-                for _ in range(TURN):
+                turn = min(MESSAGES_PER_TURN, 1 + SEATS_PER_TURN // (1 + len(zone.seats)))
+                for _ in range(turn):
                     envelope = self.mailbox.take()
                     if envelope is None:
                         break
                     self._handle(zone, envelope)
-                now = trio.current_time()
-                if zone.next_ms <= self._clock.now_ms():
-                    zone.advance(self._clock.now_ms())
+                now, now_ms = trio.current_time(), self._clock.now_ms()
+                if zone.next_ms <= now_ms:
+                    zone.advance(now_ms, turn)
                     self._carry_out(zone)
                 self._close_overdue(now)
                 if now >= next_tick:
@@ -169,10 +172,9 @@ class ZoneActor:
             self._dispensers.halt(None, [seat.id for seat in zone.seats])
 
     async def _open(self) -> Zone:
-        for account in self._accounts.values():
+        lost, self._accounts, self._unsettled = self._accounts, {}, {}
+        for account in lost.values():
             account.close()
-        self._accounts.clear()
-        self._unsettled.clear()
         now_ms = self._clock.now_ms()
         stored = await self._ledger.doses(self.id, since_s=int(now_ms // 1000) - 3600)
         last = self._zone
@@ -186,7 +188,8 @@ class ZoneActor:
         now_ms = self._clock.now_ms()
         zone.restore(stored.used, now_ms)
         if stored.through_ms is not None and not stored.closed:
-            zone.presume(stored.through_ms, min(now_ms, stored.through_ms + UNWRITTEN_S * 1000))
+            unwritten_to_ms = min(now_ms, stored.through_ms + UNWRITTEN_S * 1000)
+            zone.presume(stored.through_ms, unwritten_to_ms, now_ms)
         self._dispensers.halt(None, [seat.id for seat in zone.seats])
         self._ledger.record_doses(self.id, zone.take_doses(), now_ms)
         if last is not None:
@@ -220,6 +223,10 @@ class ZoneActor:
             if isinstance(answer, Accepted) and not answer.duplicate:
                 self._accounts[key] = Account(message.report, key, answer.targets)
         self._carry_out(zone, envelope, answer)
+        if isinstance(message, CancelCue):
+            self._close_withdrawn(zone, [message.key])
+        elif isinstance(message, Stop | Panic | Forget):
+            self._close_withdrawn(zone, list(self._accounts))
 
     def _decide(self, zone: Zone, message: ZoneMessage, now_ms: float) -> object:
         match message:
@@ -228,7 +235,6 @@ class ZoneActor:
             case SetLevel(level):
                 zone.level(level, now_ms)
             case CancelCue(key, asked_ms):
-                self._accounts.pop(key, None)
                 return zone.cancel(key, asked_ms, now_ms)
             case Stop(owner, seats, asked_ms):
                 return zone.stop(owner, seats, asked_ms, now_ms)
@@ -303,6 +309,12 @@ class ZoneActor:
             self._accounts.pop(account.cue, None)
             self._unsettled.pop(account.cue, None)
             account.close()
+
+    def _close_withdrawn(self, zone: Zone, keys: list[CueKey]) -> None:
+        """Report those of these cues that were taken back before they were due."""
+        for key in keys:
+            if key in self._accounts and key not in self._unsettled and not zone.waits(key):
+                self._accounts.pop(key).withdraw()
 
     def _close_overdue(self, now: float) -> None:
         for account in list(self._unsettled.values()):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from scentrt.domain.cues import CueKey, LevelKey, Scent, SeatId, Spray, ZoneId
+from scentrt.domain.cues import Cue, CueKey, LevelKey, Scent, SeatId, Spray, ZoneId
 from scentrt.domain.decisions import Effects, Halt, Release
 from scentrt.domain.events import (
     Change,
@@ -41,18 +41,18 @@ class Bulletin:
         """Order a slot closed, or all slots."""
         self._effects.orders.append(Halt(slot, tuple(seats)))
 
-    def released(self, cue: CueKey, run: Run, seats: Seats) -> None:
+    def released(self, cue: Cue, seats: Seats, at_ms: float) -> None:
         """Say that a cue was dispatched."""
         self._effects.events.append(
             ScentReleased(
                 zone=self._zone,
                 revision=self._next(),
-                cue=cue,
-                scent=run.scent,
-                intensity=run.intensity,
-                duration_ms=run.ends_ms - run.starts_ms,
+                cue=cue.key,
+                scent=cue.scent,
+                intensity=cue.intensity,
+                duration_ms=cue.duration_ms,
                 seats=seats,
-                at_ms=run.starts_ms,
+                at_ms=at_ms,
             )
         )
 

@@ -5,7 +5,7 @@ never less than what any window holds: of the releases that overlap one window, 
 when the last of them is decided.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 US_PER_S = 1_000_000
@@ -25,99 +25,98 @@ class Limits:
 class Window:
     """The doses of one sliding window, by the grain of time in which each release ends.
 
-    A grain counts until the whole window has passed since its end, so a total is exact or up to
-    one grain too careful, never too low.
+    A grain is a number of whole seconds, counted from the epoch. It counts until the whole window
+    has passed since its end, so the room left is exact or up to one grain too careful, never more.
     """
 
-    __slots__ = (
-        "_by_grain",
-        "_grain_ms",
-        "_grains",
-        "_span",
-        "_sweep_at_ms",
-        "_total_us",
-        "limit_us",
-    )
+    __slots__ = ("_by_grain", "_grain_ms", "_grains", "_span", "limit_us", "room_us", "sweep_at_ms")
 
     def __init__(self, limit_us: int, span_s: int, grain_s: int) -> None:
         self.limit_us = limit_us
+        self.room_us = limit_us
+        """What may still be released, once `sweep` has been called if it was time."""
+        self.sweep_at_ms = NEVER
         self._grain_ms = grain_s * 1000
         self._span = span_s // grain_s
         self._by_grain: dict[int, int] = {}
         self._grains: list[int] = []  # the keys, sorted: the oldest goes first
-        self._total_us = 0
-        self._sweep_at_ms = NEVER
-
-    def room_us(self, now_ms: float) -> int:
-        """Return what may still be released at `now_ms`, which never goes backwards."""
-        if now_ms >= self._sweep_at_ms:
-            self._sweep(now_ms)
-        return self.limit_us - self._total_us
 
     def room_later_us(self, later_ms: float) -> int:
         """Return what there would be room for at `later_ms` if nothing more were released."""
-        oldest = later_ms // self._grain_ms - self._span
+        oldest = self._oldest(later_ms)
         return self.limit_us - sum(us for g, us in self._by_grain.items() if g >= oldest)
 
-    def add(self, dose_us: int, end_ms: float) -> None:
-        """Count a release that ends at `end_ms`; a negative dose takes back one that counted."""
-        grain = int(end_ms // self._grain_ms)
-        if grain in self._by_grain:
-            self._by_grain[grain] += dose_us
+    def add(self, dose_us: int, grain: int) -> int:
+        """Count a release, or take one back by a negative dose; return what its grain has now."""
+        self.room_us -= dose_us
+        known_us = self._by_grain.get(grain)
+        if known_us is not None:
+            dose_us += known_us
         else:
-            self._by_grain[grain] = dose_us
             insort(self._grains, grain)
-            self._sweep_at_ms = self._gone_ms(self._grains[0])
-        self._total_us += dose_us
+            self.sweep_at_ms = self._gone_ms(self._grains[0])
+        self._by_grain[grain] = dose_us
+        return dose_us
 
-    def in_grain_us(self, grain: int) -> int:
-        """Return what is counted for one grain, by its number since the epoch."""
-        return self._by_grain.get(grain, 0)
+    def sweep(self, now_ms: float) -> None:
+        """Forget what no longer counts at `now_ms`, which never goes backwards."""
+        grains = self._grains
+        gone = bisect_left(grains, self._oldest(now_ms))
+        for grain in grains[:gone]:
+            self.room_us += self._by_grain.pop(grain)
+        del grains[:gone]
+        self.sweep_at_ms = self._gone_ms(grains[0]) if grains else NEVER
+
+    def _oldest(self, now_ms: float) -> int:
+        """Return the first grain that counts at `now_ms`."""
+        return int(now_ms // self._grain_ms) - self._span
 
     def _gone_ms(self, grain: int) -> float:
         return float((grain + 1 + self._span) * self._grain_ms)
-
-    def _sweep(self, now_ms: float) -> None:
-        grains = self._grains
-        while grains and self._gone_ms(grains[0]) <= now_ms:
-            self._total_us -= self._by_grain.pop(grains.pop(0))
-        self._sweep_at_ms = self._gone_ms(grains[0]) if grains else NEVER
 
 
 class DoseBudget:
     """What one seat may still get: its minute and its hour together."""
 
-    __slots__ = ("_hour", "_minute")
+    __slots__ = ("_changed", "_hour", "_minute")
 
     def __init__(self, limits: Limits) -> None:
         self._minute = Window(limits.dose_per_minute_us, span_s=60, grain_s=1)
         # Grains of a minute keep a busy hour to some sixty numbers a seat.
         self._hour = Window(limits.dose_per_hour_us, span_s=3600, grain_s=60)
+        self._changed: dict[int, int] = {}
 
-    def room_us(self, now_ms: float) -> int:
-        """Return what may be released now; at or below zero where nothing may."""
-        return min(self._minute.room_us(now_ms), self._hour.room_us(now_ms))
+    def has_room(self, dose_us: int, now_ms: float) -> bool:
+        """Say whether so much may be released now."""
+        minute, hour = self._minute, self._hour
+        if now_ms >= minute.sweep_at_ms:
+            minute.sweep(now_ms)
+        if now_ms >= hour.sweep_at_ms:
+            hour.sweep(now_ms)
+        return dose_us <= minute.room_us and dose_us <= hour.room_us
 
-    def room_later_us(self, later_ms: float) -> int:
-        """Return what there would be room for later, if nothing more were released."""
-        return min(self._minute.room_later_us(later_ms), self._hour.room_later_us(later_ms))
+    def will_have_room(self, dose_us: int, later_ms: float) -> bool:
+        """Say whether so much could be released later, if nothing else were until then."""
+        room_us = min(self._minute.room_later_us(later_ms), self._hour.room_later_us(later_ms))
+        return dose_us <= room_us
 
     def is_whole(self, now_ms: float) -> bool:
         """Say whether nothing has been released here that still counts."""
-        return self._hour.room_us(now_ms) == self._hour.limit_us
+        self._hour.sweep(now_ms)
+        return self._hour.room_us == self._hour.limit_us
 
-    def charge(self, dose_us: int, end_ms: float) -> int:
-        """Count a release to its end, and return the second in which it is counted."""
-        self._minute.add(dose_us, end_ms)
-        self._hour.add(dose_us, end_ms)
-        return int(end_ms // 1000)
+    def charge(self, dose_us: int, end_ms: float) -> None:
+        """Count a release that ends then; a negative dose takes back what was counted."""
+        second = int(end_ms // 1000)
+        self._hour.add(dose_us, second // 60)
+        self._changed[second] = self._minute.add(dose_us, second)
 
-    def settle(
-        self, planned_us: int, planned_end_ms: float, released_us: int, now_ms: float
-    ) -> list[int]:
-        """Replace a release that was cut short by what was released; return the seconds changed."""
-        return [self.charge(-planned_us, planned_end_ms), self.charge(released_us, now_ms)]
+    def restore(self, dose_us: int, second: int) -> None:
+        """Count what was had before, as `take_changed` told it."""
+        self._hour.add(dose_us, second // 60)
+        self._minute.add(dose_us, second)
 
-    def in_second_us(self, second: int) -> int:
-        """Return what is counted for a Unix second, of the last minute or to come."""
-        return self._minute.in_grain_us(second)
+    def take_changed(self) -> dict[int, int]:
+        """Return what was released that ends in each second that changed since the last time."""
+        changed, self._changed = self._changed, {}
+        return changed

@@ -104,9 +104,12 @@ class CueExpired:
     late_ms: float
 
 
+ACTIVE, ENDED = "active", "ended"
+
+
 @dataclass(frozen=True, slots=True)
 class LevelChanged:
-    """What becomes of a level has changed: `active`, the reason why not, or `ended`."""
+    """What becomes of a level has changed: `ACTIVE`, the reason why not, or `ENDED`."""
 
     level: LevelKey
     state: str

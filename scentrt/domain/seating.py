@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from scentrt.domain.cues import SeatId, dose_us
 from scentrt.domain.doses import Limits
-from scentrt.domain.seats import Run, Seat, Slot
+from scentrt.domain.seats import Run, Seat
 
 MOST_KNOWN = 10_000
 """Seats one zone keeps in mind, goggles that have left included: names are free to invent."""
 
 
 class Seating:
-    """The one place where slots open and close, so that no dose goes by uncounted.
+    """Know the seats of a zone, those that are there and those that were.
 
     `present` are the seats that a cue for the whole zone means. Goggles that have left stay known
     by name, with what they have had.
@@ -21,16 +21,14 @@ class Seating:
         self._limits = limits
         self._by_id = {seat.id: seat for seat in seats}
         self.present = list(self._by_id.values())
-        self._touched: set[tuple[Seat, int]] = set()
 
     def get(self, id: SeatId) -> Seat | None:
         """Return a seat by its id, also goggles that have left."""
         return self._by_id.get(id)
 
-    @property
-    def ids(self) -> Iterable[SeatId]:
-        """The ids of all that are known."""
-        return self._by_id
+    def everybody(self) -> list[SeatId]:
+        """Return the ids of the seats that are present."""
+        return [seat.id for seat in self.present]
 
     def meant(self, ids: tuple[SeatId, ...] | None) -> list[Seat]:
         """Return the seats of these ids, or all that are present; unknown ids mean nobody."""
@@ -42,48 +40,39 @@ class Seating:
         """Return the ids as they are told: None where they are every seat of the zone."""
         return None if len(ids) == len(self.present) else tuple(ids)
 
-    def arrive(self, id: SeatId, slots: list[Slot] | None, now_ms: float) -> bool:
-        """Seat goggles, new or known, with these slots, or for any scent where None.
-
-        Return False, and change nothing, where the zone has no room for another name.
-        """
+    def arrive(self, id: SeatId, now_ms: float) -> Seat | None:
+        """Give goggles a seat, or the one they had; None where no more names fit."""
         seat = self._by_id.get(id)
         if seat is None:
             if len(self._by_id) >= MOST_KNOWN and not self._forget_the_idle(now_ms):
-                return False
+                return None
             seat = self._by_id[id] = Seat(id, [], self._limits)
-        seat.fit(slots or [], anything=slots is None)
         seat.online = True
         if seat not in self.present:
             self.present.append(seat)
-        return True
+        return seat
 
     def leave(self, seat: Seat) -> None:
         """Let goggles go; they stay known by name."""
         seat.online = False
         self.present.remove(seat)
 
-    def open(self, seat: Seat, slot: Slot, run: Run, now_ms: float) -> None:
-        """Start a release that the seat's `pick` allowed."""
-        for second in seat.open(slot, run, now_ms):
-            self._touched.add((seat, second))
-
-    def close(self, seat: Seat, slot: Slot, now_ms: float) -> None:
-        """End a release early."""
-        for second in seat.close(slot, now_ms):
-            self._touched.add((seat, second))
-
     def close_where(
         self, matches: Callable[[Run], bool], seats: Iterable[Seat], now_ms: float
     ) -> tuple[dict[Run, list[SeatId]], dict[int, list[SeatId]]]:
-        """Close the matching releases; return the seats by what ended and by slot number."""
+        """Close the matching releases; return the seats by what ended and by slot number.
+
+        A dispenser that cannot be reached goes on to the end of its release, and that counts.
+        """
         ended: dict[Run, list[SeatId]] = {}
         closed: dict[int, list[SeatId]] = {}
         for seat in seats:
+            if not seat.online:
+                continue
             for slot in seat.slots:
-                run = slot.run
-                if slot.until_ms > now_ms and run is not None and matches(run):
-                    self.close(seat, slot, now_ms)
+                run = slot.running(now_ms)
+                if run is not None and matches(run):
+                    seat.close(slot, now_ms)
                     slot.parts.clear()
                     ended.setdefault(run, []).append(seat.id)
                     closed.setdefault(slot.number, []).append(seat.id)
@@ -94,27 +83,39 @@ class Seating:
 
         Seats that are not there (goggles that have left) are remembered for when they come.
         """
+        latest = int((now_ms + self._limits.max_spray_ms) // 1000)
         for id, seconds in used.items():
             seat = self._by_id.get(id)
             if seat is None:
                 seat = self._by_id[id] = Seat(id, [], self._limits)
                 seat.online = False
             for second, dose in seconds.items():
-                # A clock that was set back must not lock a seat until it has caught up.
-                seat.budget.charge(dose, min(second * 1000.0, now_ms))
+                if second <= latest:
+                    seat.budget.restore(dose, second)
+                else:
+                    # The clock was set back: the seat must not wait until it has caught up.
+                    seat.budget.charge(dose, latest * 1000.0)
+                    seat.budget.charge(0, second * 1000.0)
 
-    def presume(self, from_ms: float, to_ms: float) -> None:
-        """Count a time that nobody wrote down as if every slot had been open in full."""
-        if to_ms <= from_ms:
-            return
-        for seat in self._by_id.values():
-            second = seat.budget.charge(dose_us(max(1, len(seat.slots)), to_ms - from_ms), to_ms)
-            self._touched.add((seat, second))
+    def presume(self, from_ms: float, to_ms: float, last_end_ms: float) -> None:
+        """Count a time that nobody wrote down as if every slot had been open in full.
+
+        Or one slot, from then to `last_end_ms`, where that is more: what began in that time may
+        have gone on after it.
+        """
+        if to_ms > from_ms:
+            one_slot = dose_us(1, last_end_ms - from_ms)
+            for seat in self._by_id.values():
+                every_slot = dose_us(len(seat.slots), to_ms - from_ms)
+                seat.budget.charge(max(one_slot, every_slot), last_end_ms)
 
     def take_doses(self) -> dict[tuple[SeatId, int], int]:
         """Return what each seat has had in each second that changed since the last time."""
-        touched, self._touched = self._touched, set()
-        return {(seat.id, s): seat.budget.in_second_us(s) for seat, s in touched}
+        return {
+            (seat.id, second): dose
+            for seat in self._by_id.values()
+            for second, dose in seat.budget.take_changed().items()
+        }
 
     def _forget_the_idle(self, now_ms: float) -> bool:
         """Drop who has left and has had nothing for an hour; say whether there is room now."""

@@ -77,11 +77,14 @@ class Slot:
     parts: dict[LevelKey, tuple[float, float]] = field(default_factory=dict)
     """The levels that are mixed here: intensity and end of each."""
 
+    def running(self, now_ms: float) -> Run | None:
+        """Return the release for which this slot is open at `now_ms`, if it is."""
+        return self.run if self.until_ms > now_ms else None
+
     def unreleased_us(self, now_ms: float) -> int:
         """Return what would be saved by closing now."""
-        if self.run is None or self.until_ms <= now_ms:
-            return 0
-        return self.run.dose_us - self.run.released_us(now_ms)
+        run = self.running(now_ms)
+        return 0 if run is None else run.dose_us - run.released_us(now_ms)
 
     def mixed(self, now_ms: float, but_for: LevelKey) -> tuple[float, float]:
         """Return what the other levels give here, added up, and until when; drop what is over."""
@@ -99,10 +102,10 @@ class Seat:
     """
 
     __slots__ = (
-        "_air_scent",
         "_air_until_ms",
         "_by_scent",
         "_limits",
+        "_sources",
         "anything",
         "budget",
         "id",
@@ -121,15 +124,18 @@ class Seat:
         self.opted_out = False
         self.budget = DoseBudget(limits)
         self._limits = limits
-        # The one scent in the air until a moment; None where there are several, or none yet.
-        self._air_scent: Scent | None = None
+        # No slot here is open longer; it spares most cues the look at each of them.
         self._air_until_ms = NEVER
-        self.fit(slots, anything=anything)
+        # Where the scents in the air came from: these slots, and those of a former dispenser.
+        self._sources: list[Slot] = []
+        self.fit(slots, 0.0, anything=anything)
 
-    def fit(self, slots: list[Slot], *, anything: bool = False) -> None:
+    def fit(self, slots: list[Slot], now_ms: float, *, anything: bool = False) -> None:
         """Give the seat another dispenser; what the person there already got still counts."""
         self.anything = anything
         self.slots = slots
+        self._sources = [slot for slot in self._sources if not self._has_cleared(slot, now_ms)]
+        self._sources += slots
         self._by_scent: dict[Scent, list[Slot]] = {}
         for slot in slots:
             self._by_scent.setdefault(slot.scent, []).append(slot)
@@ -151,9 +157,8 @@ class Seat:
         if slots is None:
             return Skip.NO_SUCH_SCENT
         if (
-            self._air_scent != scent
+            not mix
             and self._air_until_ms + self._limits.clearing_ms > at_ms
-            and not mix
             and not self._clear_for(scent, at_ms)
         ):
             return Skip.CLEARING
@@ -169,10 +174,10 @@ class Seat:
                 best = slot
         if best is None:
             return reason
-        room = self.budget.room_us(now_ms) if at_ms <= now_ms else self.budget.room_later_us(at_ms)
-        if room < dose and room + best.unreleased_us(at_ms) < dose:
-            return Skip.DOSE_LIMIT
-        return best
+        has_room = self.budget.has_room if at_ms <= now_ms else self.budget.will_have_room
+        if has_room(dose, at_ms) or has_room(dose - best.unreleased_us(at_ms), at_ms):
+            return best
+        return Skip.DOSE_LIMIT
 
     def pick_for_level(
         self, key: LevelKey, intensity: float, ends_ms: float, now_ms: float
@@ -188,49 +193,47 @@ class Seat:
             return Skip.NO_SUCH_SCENT
         reason = Skip.BUSY
         for slot in slots:
-            running = slot.run is not None and slot.until_ms > now_ms
-            own = slot.run is not None and slot.run.is_level and slot.run.owner == key.owner
-            if running and not own:
+            run = slot.running(now_ms)
+            if run is None:
+                if not self._clear_for(key.scent, now_ms, but_for=key.owner):
+                    return Skip.CLEARING
+            elif not run.is_level or run.owner != key.owner:
                 continue
-            if not running and not self._clear_for(key.scent, now_ms, but_for=key.owner):
-                return Skip.CLEARING
             total, until_ms = slot.mixed(now_ms, but_for=key)
             total, until_ms = min(1.0, total + intensity), max(until_ms, ends_ms)
             dose, saved = dose_us(total, until_ms - now_ms), slot.unreleased_us(now_ms)
             if slot.vial is not None and slot.vial.left_us + saved < dose:
                 reason = Skip.EMPTY
                 continue
-            if self.budget.room_us(now_ms) + saved < dose:
+            if not self.budget.has_room(dose - saved, now_ms):
                 return Skip.DOSE_LIMIT
             return slot, total, until_ms
         return reason
 
-    def open(self, slot: Slot, run: Run, now_ms: float) -> list[int]:
-        """Start a release that `pick` allowed, and return the seconds whose dose changed."""
-        changed = self.close(slot, now_ms) if slot.until_ms > now_ms else []
-        if self._air_until_ms + self._limits.clearing_ms <= now_ms:
-            self._air_scent = slot.scent
-        elif self._air_scent != slot.scent:
-            self._air_scent = None
+    def open(self, slot: Slot, run: Run, now_ms: float) -> None:
+        """Start a release that `pick` allowed; what ran in the slot ends."""
+        if slot.until_ms > now_ms:
+            self.close(slot, now_ms)
+        if not run.is_level:
+            slot.parts.clear()
         slot.run = run
         slot.until_ms = run.ends_ms
         self._air_until_ms = max(self._air_until_ms, run.ends_ms)
         if slot.vial is not None:
             slot.vial.left_us -= run.dose_us
-        changed.append(self.budget.charge(run.dose_us, run.ends_ms))
-        return changed
+        self.budget.charge(run.dose_us, run.ends_ms)
 
-    def close(self, slot: Slot, now_ms: float) -> list[int]:
-        """End a release early: only what was released counts. Return the seconds that changed."""
-        run = slot.run
-        if run is None or slot.until_ms <= now_ms:
-            return []
+    def close(self, slot: Slot, now_ms: float) -> None:
+        """End a release early: only what was released counts."""
+        run = slot.running(now_ms)
+        if run is None:
+            return
         slot.until_ms = now_ms
         released = run.released_us(now_ms)
         if slot.vial is not None:
             slot.vial.left_us += run.dose_us - released
-        self._air_until_ms = max(s.until_ms for s in self.slots)
-        return self.budget.settle(run.dose_us, run.ends_ms, released, now_ms)
+        self.budget.charge(-run.dose_us, run.ends_ms)
+        self.budget.charge(released, now_ms)
 
     def _why_unavailable(self) -> Skip:
         if self.opted_out:
@@ -239,17 +242,21 @@ class Seat:
 
     def _clear_for(self, scent: Scent, at_ms: float, but_for: OwnerId | None = None) -> bool:
         """Say whether every other scent has cleared; levels of `but_for` are not in its own way."""
-        return all(
-            slot.scent == scent
-            or slot.until_ms + self._limits.clearing_ms <= at_ms
-            or (slot.run is not None and slot.run.is_level and slot.run.owner == but_for)
-            for slot in self.slots
-        )
+        for slot in self._sources:
+            if slot.scent != scent and not self._has_cleared(slot, at_ms):
+                run = slot.run
+                if run is None or not run.is_level or run.owner != but_for:
+                    return False
+        return True
+
+    def _has_cleared(self, slot: Slot, at_ms: float) -> bool:
+        return slot.until_ms + self._limits.clearing_ms <= at_ms
 
     def _improvise(self, scent: Scent) -> list[Slot] | None:
         if not self.anything:
             return None
         slot = Slot(len(self.slots), scent)
         self.slots.append(slot)
+        self._sources.append(slot)
         self._by_scent[scent] = [slot]
         return self._by_scent[scent]

@@ -1,80 +1,127 @@
-"""The command line: `scentrt demo`, `serve` and `token`."""
+"""The command line: `scentrt demo`, `serve`, `protocol` and `token`."""
 
 import json
 import logging
 import os
 import signal
 import sys
+from contextlib import nullcontext
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import trio
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 import scentrt
-from scentrt.bootstrap import Server, open_server, tune_process
-from scentrt.config import CONFIG_FILE, Settings, load_settings, parse_address
-from scentrt.entrypoints.gateway.doorkeeper import hash_token, new_token
 from scentrt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from scentrt.bootstrap import Server
+    from scentrt.config import Settings
 
 app = typer.Typer(
     name="scentrt",
     help="Scents on cue: game engines and films release them at the seats of a theatre and in "
-    "VR goggles.",
+    "VR goggles.\n\nSee it first: `scentrt demo`",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
-tokens = typer.Typer(help="Tokens, with which clients on other machines come in.")
+tokens = typer.Typer(help="Make the tokens that let clients in from other machines.")
 app.add_typer(tokens, name="token", no_args_is_help=True)
 
 out, err = Console(), Console(stderr=True)
 
+STOP_WITHIN_S = 3.0
+"""What is not done by then is cancelled, so that the 5 s of the contract are enough for the rest,
+which cannot be: the last attempt to write, and the closing of the database."""
+
 
 def main() -> None:
     """Run the command line; what a user did wrong is one sentence, never a traceback."""
+    problem = ""
     try:
         app()
-    except ConfigError as error:
-        _fail(str(error))
+    except* ConfigError as group:  # it may come out of the nurseries of a server that runs already
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        problem = str(error)
+    if problem:
+        _fail(problem)
 
 
 @app.command()
 def serve(
     theatre: Annotated[
         Path | None,
-        typer.Option(help="The theatre: its zones, seats and slots. Default: one of 4 x 6 seats."),
+        typer.Option(
+            metavar="FILE",
+            help="The theatre in TOML: its zones, seats and slots. Default: one zone of 4 x 6 "
+            "seats with five scents.",
+        ),
     ] = None,
     simulate: Annotated[
         bool,
-        typer.Option("--simulate", help="Dispensers in memory at every seat, no hardware."),
+        typer.Option(
+            "--simulate", help="Give every seat a dispenser in memory, so that no device is needed."
+        ),
     ] = False,
     db: Annotated[
-        str | None, typer.Option(help="The SQLite database: a path or an SQLAlchemy URL.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The SQLite database, a path or an SQLAlchemy URL; made if it is not there. "
+            "Default: scentrt.db.",
+        ),
     ] = None,
     gateway: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Where clients connect. Port 0 takes a free one."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where game engines, goggles and operators connect over WebSocket; port 0 takes "
+            "a free one. Default: 127.0.0.1:8765.",
+        ),
     ] = None,
     http: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the HTTP server listens.")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where HTTP is served: /healthz, /readyz, /docs. Default: 127.0.0.1:5005.",
+        ),
     ] = None,
     ready_file: Annotated[
         Path | None,
-        typer.Option(help="Where to write the URLs, as one line of JSON, once all is ready."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the two URLs to this file, as one line of JSON, once everything listens.",
+        ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Log what is not unusual, too.")
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Log more: also connections that fail before anybody said hello.",
+        ),
     ] = False,
 ) -> None:
-    """Run the server until it is told to stop.
+    """Run the server until Ctrl-C or SIGTERM.
 
-    Options beat the environment (SCENTRT_GATEWAY__PORT=9000), that beats scentrt.toml in the
-    folder where it is started, and that the defaults.
+    Try it without any hardware: `scentrt serve --simulate`
+
+    What is not given here is taken from the environment (SCENTRT_GATEWAY__PORT=9000), else from
+    scentrt.toml in the current folder (port = 9000 under [gateway]), else from the defaults.
     """
+    from scentrt.config import load_settings, parse_address
+
     _log_to_stderr(verbose=verbose)
+    if ready_file is not None:
+        _make_way_for(ready_file)
     settings = load_settings(
         _given(
             theatre=theatre,
@@ -90,7 +137,7 @@ def serve(
 @app.command()
 def demo(
     seconds: Annotated[
-        float, typer.Option("--for", metavar="SECONDS", min=1, help="How long it plays.")
+        float, typer.Option("--for", metavar="SECONDS", min=1, help="How long the game plays.")
     ] = 20,
     keep: Annotated[
         bool, typer.Option("--keep", help="Stay until Ctrl-C, to connect something of your own.")
@@ -106,25 +153,44 @@ def demo(
     trio.run(play, out, seconds, keep)
 
 
+@app.command()
+def protocol(
+    raw: Annotated[bool, typer.Option("--raw", help="Print the Markdown as it is.")] = False,
+) -> None:
+    """Read how game engines, goggles and operators talk with the server, with examples."""
+    from rich.markdown import Markdown
+
+    page = (files("scentrt.entrypoints.gateway") / "protocol.md").read_text(encoding="utf-8")
+    if raw:
+        typer.echo(page, nl=False)
+        return
+    os.environ.setdefault("LESS", "FRX")  # so that less shows colours instead of their codes
+    with out.pager(styles=True) if out.is_terminal else nullcontext():
+        out.print(Markdown(page))
+
+
 @tokens.command("new")
 def new(
     role: Annotated[str, typer.Option(help="engine, goggles or operator")],
     name: Annotated[str, typer.Option(help="Whose it is, for your own memory.")] = "",
 ) -> None:
-    """Make a token, and print what the client says and what the server keeps.
+    """Make a token for one role: the client sends the token, the server keeps only its hash.
 
-    The server keeps only a hash, so the token itself is shown this once.
+    It is shown this once. Once the server knows any token, every client needs one.
     """
+    from scentrt.config import CONFIG_FILE
+    from scentrt.entrypoints.gateway.doorkeeper import hash_token, new_token
+
     if role not in {"engine", "goggles", "operator"}:
         raise ConfigError("--role", f"expected engine, goggles or operator, not {role!r}")
     token = new_token()
     err.print(f"The client sends this in its hello, as [b]token[/b]. Role: {role}.")
-    out.print(token, highlight=False, soft_wrap=True)
+    typer.echo(token)
     err.print(f"\nPut this into [b]{CONFIG_FILE}[/b] of the server:")
-    out.print("[[tokens]]", markup=False, highlight=False)
+    typer.echo("[[tokens]]")
     for key, value in {"name": name, "role": role, "sha256": hash_token(token)}.items():
         if value:
-            out.print(f"{key} = {json.dumps(value)}", markup=False, highlight=False)
+            typer.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
 
 
 @app.callback(invoke_without_command=True)
@@ -139,19 +205,39 @@ def version(
         raise typer.Exit
 
 
-async def _serve(settings: Settings, ready_file: Path | None) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _serve(settings: "Settings", ready_file: Path | None) -> None:
+    async with trio.open_nursery() as nursery:
+        stop: trio.Event = await nursery.start(_listen_for_signals, nursery.cancel_scope)
+        # Loaded when signals are heard already, since it takes a second.
+        from scentrt.bootstrap import open_server, tune_process
+
         async with open_server(settings) as server:
             tune_process()
             _announce(server, ready_file, simulated=settings.simulate)
-            async for _ in signals:
+            await stop.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _listen_for_signals(
+    serving: trio.CancelScope, task_status: trio.TaskStatus[trio.Event]
+) -> None:
+    """Set the event when the server is told to stop; also a start that hangs ends in time."""
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started(stop)
+        async for _ in signals:
+            if not stop.is_set():
                 err.print("Stopping: every spray is stopped, and what is open is written.")
-                break
+                serving.deadline = trio.current_time() + STOP_WITHIN_S
+                stop.set()
 
 
-def _announce(server: Server, ready_file: Path | None, *, simulated: bool) -> None:
+def _announce(server: "Server", ready_file: Path | None, *, simulated: bool) -> None:
     urls = {"gateway": server.gateway_url, "http": server.http_url}
-    err.print(f"Game engines and goggles: [b]{urls['gateway']}[/b]   HTTP: [b]{urls['http']}[/b]")
+    err.print(
+        f"Game engines and goggles: [b]{urls['gateway']}[/b]   HTTP: [b]{urls['http']}[/b]",
+        soft_wrap=True,
+    )
     if not simulated:
         err.print("No seat has a dispenser that can be reached: try it with [b]--simulate[/b].")
     if ready_file is not None:
@@ -161,7 +247,21 @@ def _announce(server: Server, ready_file: Path | None, *, simulated: bool) -> No
             partial.write_text(json.dumps(urls) + "\n", encoding="utf-8")
             partial.replace(ready_file)
         except OSError as error:
-            raise ConfigError("--ready-file", f"{ready_file}: {error.strerror}") from error
+            raise _no_ready_file(ready_file, error) from error
+
+
+def _make_way_for(ready_file: Path) -> None:
+    """Remove what an earlier server has left, or whoever waits would take it for this one's."""
+    try:
+        ready_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise _no_ready_file(ready_file, error) from error
+    if not ready_file.parent.is_dir():
+        raise ConfigError("--ready-file", f"there is no folder {ready_file.parent}")
+
+
+def _no_ready_file(ready_file: Path, error: OSError) -> ConfigError:
+    return ConfigError("--ready-file", f"{ready_file} cannot be written: {error.strerror}")
 
 
 def _given(**options: object) -> dict[str, Any]:
@@ -169,14 +269,15 @@ def _given(**options: object) -> dict[str, Any]:
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        datefmt="[%X]",
-        handlers=[RichHandler(console=err, show_path=False)],
-    )
+    level = logging.INFO if verbose else logging.WARNING
+    if err.is_terminal:
+        pretty = RichHandler(console=err, show_path=False)
+        logging.basicConfig(level=level, format="%(message)s", datefmt="[%X]", handlers=[pretty])
+    else:
+        # For a file or a journal: a line stays a line, however narrow a terminal would be.
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _fail(sentence: str) -> NoReturn:
-    err.print(f"[red]scentrt:[/red] {sentence}", highlight=False, soft_wrap=True)
+    err.print(f"[red]scentrt:[/red] {escape(sentence)}", highlight=False, soft_wrap=True)
     sys.exit(2)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 COLOURS = {
     "sea-breeze": "bright_cyan",
     "nightclub": "magenta",
-    "jungle": "green",
-    "forest": "dark_green",
+    "jungle": "bright_green",
+    "forest": "green",
     "busy-street": "yellow",
 }
 SEAT_WIDTH = 9

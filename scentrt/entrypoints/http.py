@@ -7,10 +7,13 @@ from typing import cast
 
 import trio
 from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.typing import Framework
 from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import scentrt
 
@@ -40,9 +43,16 @@ class Readiness:
     remarks: tuple[str, ...] = ()
 
 
-def create_app(readiness: Callable[[], Readiness]) -> FastAPI:
-    """Build the application; `readiness` is asked at each request and must not wait."""
+def create_app(
+    readiness: Callable[[], Readiness], lets_in: Callable[[str | None], bool] | None = None
+) -> FastAPI:
+    """Build the application; `readiness` is asked at each request and must not wait.
+
+    With `lets_in`, every request must bring a bearer token that it says yes to.
+    """
     app = FastAPI(title="ScentRT", version=scentrt.__version__)
+    if lets_in is not None:
+        app.add_middleware(TokenCheck, lets_in=lets_in)
 
     @app.get("/healthz")
     async def healthz() -> Alive:
@@ -58,6 +68,27 @@ def create_app(readiness: Callable[[], Readiness]) -> FastAPI:
         return Ready(ready=not now.reasons, reasons=list(now.reasons), remarks=list(now.remarks))
 
     return app
+
+
+class TokenCheck:
+    """Turn away, with 401, whoever brings no token or a wrong one."""
+
+    def __init__(self, app: ASGIApp, lets_in: Callable[[str | None], bool]) -> None:
+        self._app = app
+        self._lets_in = lets_in
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on if it may come in."""
+        app = self._app
+        if scope["type"] == "http":
+            scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not self._lets_in(token.strip()):
+                app = JSONResponse(
+                    {"message": "Send an operator's token: 'Authorization: Bearer …'"},
+                    status_code=401,
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        await app(scope, receive, send)
 
 
 async def serve_http(app: FastAPI, listening: socket, stopping: trio.Event) -> None:

@@ -1,5 +1,6 @@
 """One WebSocket connection: its handshake, its signs of life, and its end."""
 
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -13,6 +14,7 @@ from trio_websocket import (
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper
 from scentrt.entrypoints.gateway.stream import FrameStream
+from scentrt.entrypoints.gateway.turnstile import SLICE, Turnstile
 from scentrt.entrypoints.gateway.wire import Codec, choose_codec
 
 MAX_MESSAGE: Final = 64 * 1024
@@ -37,13 +39,16 @@ class Hangup(Exception):
 class Caller:
     """A client at the other end of a WebSocket, whoever it may turn out to be."""
 
-    def __init__(self, ws: WebSocketConnection, stream: FrameStream, codec: Codec) -> None:
+    def __init__(
+        self, ws: WebSocketConnection, turnstile: Turnstile, stream: FrameStream, codec: Codec
+    ) -> None:
         self.stream = stream
         self.codec = codec
         self.scope = trio.CancelScope()
         """What talks with this client runs in here, so that anybody can end it."""
         self.left_cleanly = False
         self._ws = ws
+        self._turnstile = turnstile
         self._heard_at = trio.current_time()
         self._hangup: Hangup | None = None
 
@@ -59,8 +64,10 @@ class Caller:
         data = await self._ws.get_message()
         self._heard_at = trio.current_time()
         # trio-websocket counts characters, the contract bytes.
-        if isinstance(data, str) and not data.isascii() and len(data.encode()) > MAX_MESSAGE:
+        size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+        if size > MAX_MESSAGE:
             raise Hangup(TOO_LARGE, f"a message of more than {MAX_MESSAGE} bytes")
+        self._turnstile.excuse(size)
         return data
 
     async def keep_alive(self, max_silence_s: float) -> None:
@@ -68,19 +75,25 @@ class Caller:
 
         A whole message counts as a sign of life, and so does a pong.
         """
-        while True:
-            silent_at = self._heard_at + max_silence_s
-            next_ping = trio.current_time() + max_silence_s / 3
-            try:
-                with trio.move_on_at(min(silent_at, next_ping)):
-                    await self._ws.ping()
-                    self._heard_at = trio.current_time()
-            except ConnectionClosed:
-                return
-            await trio.sleep_until(min(next_ping, self._heard_at + max_silence_s))
-            if trio.current_time() >= self._heard_at + max_silence_s:
-                self.hang_up(POLICY, f"nothing was heard for {max_silence_s:g} s")
-                return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ping, max_silence_s / 3)
+            while True:
+                await trio.sleep_until(self._heard_at + max_silence_s)
+                if trio.current_time() >= self._heard_at + max_silence_s:
+                    break
+            self.hang_up(POLICY, f"nothing was heard for {max_silence_s:g} s")
+            nursery.cancel_scope.cancel()
+
+    async def _ping(self, pause_s: float) -> None:
+        """Wait for one pong after the other, however long each takes.
+
+        The pings are empty, since so is the pong of a client that sends one unasked.
+        """
+        with suppress(ConnectionClosed):
+            while True:
+                await self._ws.ping(b"")
+                self._heard_at = trio.current_time()
+                await trio.sleep(pause_s)
 
     def hang_up(self, code: int, reason: str) -> None:
         """End the connection, from whatever task; the first reason counts."""
@@ -112,18 +125,30 @@ class Caller:
 async def shake_hands(
     nursery: trio.Nursery, stream: FrameStream, doorkeeper: Doorkeeper
 ) -> Caller | None:
-    """Do the opening handshake; None where the origin is not allowed.
+    """Do the opening handshake; None where it was refused, or given up by the other side.
 
     May raise anything: what hostile bytes bring about in the libraries below is not foreseeable.
     """
-    request = await wrap_server_stream(
-        nursery, stream, message_queue_size=1, max_message_size=MAX_MESSAGE
-    )
+    request = None
+    with trio.CancelScope() as waiting:
+        turnstile = Turnstile(stream, waiting)
+        request = await wrap_server_stream(
+            nursery,
+            turnstile,
+            message_queue_size=1,
+            max_message_size=MAX_MESSAGE,
+            receive_buffer_size=SLICE,
+        )
+    if request is None:
+        return None
     if not doorkeeper.allows_origin(_origin(request)):
         await request.reject(403, body=b"This origin is not allowed.\n")
+        await stream.aclose()
         return None
     codec, subprotocol = choose_codec(request.proposed_subprotocols)
-    return Caller(await request.accept(subprotocol=subprotocol), stream, codec)
+    ws = await request.accept(subprotocol=subprotocol)
+    turnstile.open(ws)
+    return Caller(ws, turnstile, stream, codec)
 
 
 def _origin(request: WebSocketRequest) -> str | None:

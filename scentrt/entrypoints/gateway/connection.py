@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from typing import Final, TypeVar, assert_never
 
-from msgspec import UNSET
+from msgspec import UNSET, json
 
 from scentrt.actors.actor import Message
 from scentrt.actors.clock import ServerClock
@@ -35,7 +35,7 @@ from scentrt.entrypoints.gateway.fanout import FanOut, Subscription
 from scentrt.entrypoints.gateway.goggles import Headset, Headsets
 from scentrt.entrypoints.gateway.session import KnownCue, Session
 from scentrt.entrypoints.gateway.stream import FrameStream
-from scentrt.entrypoints.gateway.wire import Codec
+from scentrt.entrypoints.gateway.wire import BYTES_PER_CHARACTER, ROOM, Codec
 from scentrt.errors import (
     ActorError,
     Busy,
@@ -51,11 +51,9 @@ from scentrt.errors import (
 T = TypeVar("T")
 
 DAY_MS: Final = 24 * 3_600_000.0
-PAGE_BYTES: Final = 30_000
+SEAT_BYTES: Final = 60
 SLOT_BYTES: Final = 150
-"""A page of state stays under 32 KiB: what a slot takes in it, but for the name of its scent."""
-
-LONGEST_NAME: Final = 128
+"""What a seat and a slot take in a page of state, but for the names of seat and scent."""
 
 MOST_SUBSCRIPTIONS: Final = 100
 
@@ -242,6 +240,8 @@ class Connection:
     def _level(self, message: hear.SetLevel, received_ms: float) -> None:
         target = message.to.target()
         key = LevelKey(self.session.id, Scent(message.scent), target)
+        if len(json.encode(message.to)) > ROOM:  # it is repeated in each level-state
+            raise Refusal("bad-message", f"to: expected at most {ROOM} bytes of names")
         try:
             self._house.check_scent(key.scent)
             parts = self._house.parts(target)
@@ -326,9 +326,13 @@ class Connection:
             answer(error)
 
     def _slots_per_page(self, zone: ZoneId) -> int:
+        """Return how many slots fit in a page, and the seats they are in with them."""
         scents = self._house.scents_of(zone)
-        longest = max((len(scent.encode()) for scent in scents), default=LONGEST_NAME)
-        return PAGE_BYTES // (SLOT_BYTES + 2 * longest)
+        scent = max(map(len, scents), default=hear.LONGEST_SCENT)
+        seat = len(zone) + len("-200-200") if scents else hear.LONGEST_NAME
+        slot_bytes = SLOT_BYTES + BYTES_PER_CHARACTER * scent
+        seat_bytes = SEAT_BYTES + BYTES_PER_CHARACTER * seat
+        return ROOM // (slot_bytes + seat_bytes // max(1, len(scents)))
 
     # What all have in common
 
@@ -387,6 +391,8 @@ def _filter(names: tuple[str, ...] | None) -> frozenset[str] | None:
 
 
 def _seat_state(seat: Seat) -> say.SeatState:
+    # What shows everything has no slots to tell of, whatever it has shown so far.
+    slots = () if seat.anything else seat.slots
     return say.SeatState(
         seat=seat.id,
         online=seat.online,
@@ -399,6 +405,6 @@ def _seat_state(seat: Seat) -> say.SeatState:
                 batchref=None if slot.vial is None else slot.vial.batchref,
                 remaining_s=None if slot.vial is None else slot.vial.left_us / US_PER_S,
             )
-            for slot in seat.slots
+            for slot in slots
         ),
     )

@@ -24,7 +24,7 @@ from scentrt.domain.events import (
 )
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.messages import EventKind
-from scentrt.entrypoints.gateway.wire import Codec
+from scentrt.entrypoints.gateway.wire import BYTES_PER_CHARACTER, ROOM, Codec
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,6 @@ BURST = 32
 QUEUE_CAPACITY = 10_000
 """Several seconds of events. They pile up only where the processor is overloaded; then the newest
 are dropped and counted, and a gap in the revisions tells the subscribers."""
-
-SEATS_PER_FRAME = 1_000
-"""More seats than this go in several frames of one revision, each well under 32 KiB."""
 
 
 class Subscriber(Protocol):
@@ -98,6 +95,9 @@ class FanOut:
         self.tell_level = tell_level
         """Tell the sender of a level what becomes of it in a zone."""
         self._audience: dict[Subscriber, dict[say.SubscriptionId, Subscription]] = {}
+        # Most of an audience wants the same, and is asked about an event only once. Who has the
+        # same subscription twice stands there as long as he has either.
+        self._wishes: dict[Subscription, dict[Subscriber, None]] = {}
         self._queue: deque[PublicEvent] = deque()
         self._work = trio.Event()
         self.dropped = 0
@@ -108,10 +108,21 @@ class FanOut:
     ) -> None:
         """Tell a subscriber of the events that happen from now on."""
         self._audience.setdefault(subscriber, {})[id] = subscription
+        self._wishes.setdefault(subscription, {})[subscriber] = None
 
     def unsubscribe(self, subscriber: Subscriber, id: say.SubscriptionId) -> bool:
         """End one subscription; False where there is none of this id."""
-        return self._audience.get(subscriber, {}).pop(id, None) is not None
+        theirs = self._audience.get(subscriber, {})
+        subscription = theirs.pop(id, None)
+        if subscription is None:
+            return False
+        if subscription not in theirs.values():
+            del self._wishes[subscription][subscriber]
+            if not self._wishes[subscription]:
+                del self._wishes[subscription]
+        if not theirs:
+            del self._audience[subscriber]
+        return True
 
     def count(self, subscriber: Subscriber) -> int:
         """Return how many subscriptions a subscriber has."""
@@ -119,7 +130,8 @@ class FanOut:
 
     def leave(self, subscriber: Subscriber) -> None:
         """End all of a subscriber's subscriptions."""
-        self._audience.pop(subscriber, None)
+        for id in list(self._audience.get(subscriber, ())):
+            self.unsubscribe(subscriber, id)
 
     def publish(self, event: PublicEvent) -> None:
         """Queue an event for whoever wants it. Never waits."""
@@ -142,21 +154,20 @@ class FanOut:
                 await self._serve(self._queue.popleft())
 
     async def _serve(self, event: PublicEvent) -> None:
+        told: dict[Subscriber, None] = {}
+        for subscription, subscribers in self._wishes.items():
+            if subscription.wants(event):
+                told.update(subscribers)
         frames: dict[Codec, list[bytes]] = {}
-        writes = 0
-        for subscriber, subscriptions in list(self._audience.items()):
-            if not any(wanted.wants(event) for wanted in subscriptions.values()):
-                continue
+        for writes, subscriber in enumerate(told, start=1):
             codec = subscriber.codec
             if codec not in frames:
                 frames[codec] = [codec.encode(part) for part in _parts(event)]
             for frame in frames[codec]:
                 subscriber.push(frame)
-            writes += 1
             if writes % BURST == 0:
                 await trio.lowlevel.checkpoint()
-        if writes % BURST:
-            await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
 
 
 def _parts(event: PublicEvent) -> Iterator[say.ServerMessage]:
@@ -207,8 +218,11 @@ def _parts(event: PublicEvent) -> Iterator[say.ServerMessage]:
 
 
 def _by_frame(seats: tuple[SeatId, ...] | None) -> Iterator[tuple[SeatId, ...] | None]:
+    """Divide seats that are too many for one frame among several, of one revision."""
     if seats is None:
         yield None
         return
-    for start in range(0, len(seats), SEATS_PER_FRAME):
-        yield seats[start : start + SEATS_PER_FRAME]
+    longest = max(map(len, seats), default=0)
+    size = ROOM // (BYTES_PER_CHARACTER * longest + len('"",'))
+    for start in range(0, len(seats), size):
+        yield seats[start : start + size]

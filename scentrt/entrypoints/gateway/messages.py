@@ -20,8 +20,9 @@ Id = Annotated[
     | Annotated[int, Meta(ge=-(2**53 - 1), le=2**53 - 1)],
     Meta(description="1 to 64 of A-Za-z0-9._:- or an integer within ±(2^53 - 1)"),
 ]
+LONGEST_NAME, LONGEST_SCENT = 128, 64
 Name = Annotated[
-    str, Meta(min_length=1, max_length=128, description="a string of 1 to 128 characters")
+    str, Meta(min_length=1, max_length=LONGEST_NAME, description="a string of 1 to 128 characters")
 ]
 Names = Annotated[
     tuple[Name, ...],
@@ -32,9 +33,18 @@ DisplayName = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=128,
+        max_length=LONGEST_NAME,
         pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z",
         description="a string of 1 to 128 characters without control characters",
+    ),
+]
+ScentName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=LONGEST_SCENT,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z",
+        description="a string of 1 to 64 characters without control characters",
     ),
 ]
 Flag = Annotated[bool, Meta(description="true or false")]
@@ -106,7 +116,7 @@ class DispenserSlot(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_
     """A slot of goggles that dispense; without `remaining_s` they cannot tell what is left."""
 
     slot: SlotNumber
-    scent: Name
+    scent: ScentName
     remaining_s: Seconds | None = None
 
 
@@ -118,7 +128,8 @@ class Dispenser(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fiel
             Annotated[DispenserSlot, Meta(description="an object with slot, scent, remaining_s")],
             ...,
         ],
-        Meta(min_length=1, max_length=256, description="a list of 1 to 256 slots"),
+        # So many fit, with the longest of names, in one frame of state.
+        Meta(min_length=1, max_length=64, description="a list of 1 to 64 slots"),
     ]
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ from scentrt.entrypoints.gateway.caller import (
     shake_hands,
 )
 from scentrt.entrypoints.gateway.connection import Connection
+from scentrt.entrypoints.gateway.door import Door
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper
 from scentrt.entrypoints.gateway.fanout import FanOut
 from scentrt.entrypoints.gateway.goggles import Headset, Headsets
@@ -67,7 +68,7 @@ class Allowance:
         self._left = float(per_s)
         self._at = trio.current_time()
 
-    def take(self, message: hear.ClientMessage | None) -> float:
+    def take(self, message: hear.ClientMessage | BadMessage) -> float:
         """Take one message out; return 0, or in how many milliseconds there is room for one."""
         now = trio.current_time()
         self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
@@ -118,7 +119,7 @@ class Gateway:
         async with trio.open_nursery() as self._clients:
             async with trio.open_nursery() as door:
                 serve = partial(trio.serve_listeners, handler_nursery=self._clients)
-                await door.start(serve, self._serve, listeners)
+                await door.start(serve, self._serve, [Door(listener) for listener in listeners])
                 task_status.started()
                 await self._stopping.wait()
                 door.cancel_scope.cancel()
@@ -155,7 +156,7 @@ class Gateway:
                 nursery.cancel_scope.cancel()
         except* Exception as group:  # noqa: BLE001 (the boundary of one connection)
             # What comes before a hello is port scanners and fuzzers: no traceback for them.
-            log.info("%s: the connection failed: %r", stream.peer, group.exceptions)
+            log.info("%s: the connection failed: %.200r", stream.peer, group.exceptions)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -164,8 +165,9 @@ class Gateway:
         self._open.add(caller)
         try:
             with caller.scope:
-                connection = await self._greet(caller, deadline)
-                await self._attend(caller, connection)
+                allowance = Allowance(self._settings.messages_per_s)
+                connection = await self._greet(caller, allowance, deadline)
+                await self._attend(caller, allowance, connection)
         except ConnectionClosed as closed:
             caller.closed(closed)
         except Hangup as hangup:
@@ -181,46 +183,52 @@ class Gateway:
             self._left.set()
             self._left = trio.Event()
 
-    async def _attend(self, caller: Caller, connection: Connection) -> None:
-        allowance = Allowance(self._settings.messages_per_s)
-        codec = caller.codec
+    async def _attend(self, caller: Caller, allowance: Allowance, connection: Connection) -> None:
+        while True:
+            heard, received_ms = await self._hear(caller, allowance)
+            if isinstance(heard, BadMessage):
+                caller.tell(_error(heard))
+            else:
+                await connection.handle(heard, received_ms)
+
+    async def _hear(
+        self, caller: Caller, allowance: Allowance
+    ) -> tuple[hear.ClientMessage | BadMessage, float]:
+        """Return the next message that is not one too many, good or bad, and when it came."""
         while True:
             data = await caller.receive()
             received_ms = self._clock.now_ms()
+            heard: hear.ClientMessage | BadMessage
             try:
-                message = codec.decode(data)
+                heard = caller.codec.decode(data)
+                re = getattr(heard, "id", None)
             except BadMessage as bad:
-                retry_after_ms = allowance.take(None)
-                caller.tell(_error(bad) if not retry_after_ms else _slower(bad.re, retry_after_ms))
-                continue
-            retry_after_ms = allowance.take(message)
-            if retry_after_ms:
-                caller.tell(_slower(getattr(message, "id", None), retry_after_ms))
-            else:
-                await connection.handle(message, received_ms)
+                heard, re = bad, bad.re
+            retry_after_ms = allowance.take(heard)
+            if not retry_after_ms:
+                return heard, received_ms
+            caller.tell(_slower(re, retry_after_ms))
 
     # Coming
 
-    async def _greet(self, caller: Caller, deadline: float) -> Connection:
+    async def _greet(self, caller: Caller, allowance: Allowance, deadline: float) -> Connection:
         """Wait for a hello that is in order, and welcome whoever said it."""
         with trio.move_on_at(deadline):
             while True:
-                hello = await self._hear_hello(caller)
+                hello = await self._hear_hello(caller, allowance)
                 if hello is not None:
                     connection = await self._admit(caller, hello)
                     if connection is not None:
                         return connection
         raise Hangup(POLICY, f"no hello within {HELLO_WITHIN_S:g} s")
 
-    async def _hear_hello(self, caller: Caller) -> hear.Hello | None:
-        data = await caller.receive()
-        try:
-            message = caller.codec.decode(data)
-        except BadMessage as bad:
-            if bad.type == "hello":
-                caller.tell(_error(bad))
+    async def _hear_hello(self, caller: Caller, allowance: Allowance) -> hear.Hello | None:
+        message, _ = await self._hear(caller, allowance)
+        if isinstance(message, BadMessage):
+            if message.type == "hello":
+                caller.tell(_error(message))
             else:
-                caller.tell(_not_authenticated(bad.re, "the first message is hello"))
+                caller.tell(_not_authenticated(message.re, "the first message is hello"))
             return None
         if not isinstance(message, hear.Hello):
             re = getattr(message, "id", None)
@@ -255,7 +263,8 @@ class Gateway:
             limits=self._limits,
         )
         if hello.role == "goggles" and not await self._seat(caller, connection, hello):
-            self._sessions.close(session)
+            if known is None:
+                self._sessions.close(session)
             return None
         former = self._callers.get(session.id)
         if former is not None:
@@ -264,11 +273,11 @@ class Gateway:
         if linger is not None:
             linger.cancel()
         self._callers[session.id] = caller
-        session.tell = connection.tell
+        session.pick_up(connection.tell)
         if hello.role != "goggles":
             caller.tell(self._welcome(hello, session))
-        if known is not None:
-            self._tell_zones(WelcomeBack(session.id))
+            if known is not None:
+                self._tell_zones(WelcomeBack(session.id))
         return connection
 
     async def _seat(self, caller: Caller, connection: Connection, hello: hear.Hello) -> bool:
@@ -345,24 +354,26 @@ class Gateway:
             return  # a newer connection goes on with the session
         del self._callers[session.id]
         session.hang_up()
-        if caller.left_cleanly or session.role == "goggles":
+        if caller.left_cleanly:
             self._forget(session)
-        else:
+            return
+        if session.role != "goggles":  # goggles own nothing in any zone
             self._tell_zones(Hush(session.id))
-            self._clients.start_soon(self._linger, session)
+        # Known from now on, not from when the task begins: the client may be back by then.
+        scope = self._lingering[session.id] = trio.CancelScope()
+        self._clients.start_soon(self._linger, session, scope)
 
-    async def _linger(self, session: Session) -> None:
+    async def _linger(self, session: Session, scope: trio.CancelScope) -> None:
         """Keep a session for a client that may come back."""
-        with trio.move_on_after(RESUME_WITHIN_S) as scope:
-            self._lingering[session.id] = scope
-            await trio.sleep_forever()
+        with scope:
+            await trio.sleep(RESUME_WITHIN_S)
         if self._lingering.get(session.id) is scope:
             del self._lingering[session.id]
             self._forget(session)
 
     def _forget(self, session: Session) -> None:
         self._sessions.close(session)
-        if session.role != "goggles":  # goggles own nothing in any zone
+        if session.role != "goggles":
             self._tell_zones(Forget(session.id))
 
     def _tell_zones(self, message: Message[Any]) -> None:

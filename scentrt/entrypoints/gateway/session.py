@@ -10,7 +10,7 @@ from msgspec import structs
 
 from scentrt.domain.cues import LevelKey, OwnerId, ZoneId
 from scentrt.domain.events import LevelChanged
-from scentrt.domain.theatre import ACTIVE, ENDED
+from scentrt.domain.events import ACTIVE, ENDED
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.messages import Role, To
 
@@ -62,14 +62,22 @@ class Session:
         self.id = id
         self.role = role
         self.name = name
-        self.tell: Callable[[say.ServerMessage], None] = _to_nobody
-        """Tell the client, over the connection it has now; without one it is lost."""
+        self._tell: Callable[[say.ServerMessage], None] = _to_nobody
         self._cues: OrderedDict[str | int, KnownCue] = OrderedDict()
-        self._levels: OrderedDict[LevelKey, KnownLevel] = OrderedDict()
+        # By the hash of their keys: ten thousand keys, with all the names in them, take gigabytes.
+        self._levels: OrderedDict[int, KnownLevel] = OrderedDict()
+
+    def tell(self, message: say.ServerMessage) -> None:
+        """Tell the client, over the connection it has by now; without one it is lost."""
+        self._tell(message)
+
+    def pick_up(self, tell: Callable[[say.ServerMessage], None]) -> None:
+        """Be connected in this way from now on."""
+        self._tell = tell
 
     def hang_up(self) -> None:
         """Be without a connection from now on."""
-        self.tell = _to_nobody
+        self._tell = _to_nobody
 
     def cue(self, id: str | int, now_ms: float) -> KnownCue | None:
         """Return a cue of this id, unless it is so old that the id may be used again."""
@@ -94,11 +102,12 @@ class Session:
 
         Return what its sender is to be told, or None where that is nothing new.
         """
-        known = self._levels.get(key)
+        hashed = hash(key)
+        known = self._levels.get(hashed)
         if known is None:
             if state == ENDED:
                 return None
-            known = self._levels[key] = KnownLevel()
+            known = self._levels[hashed] = KnownLevel()
             if len(self._levels) > MOST_LEVELS:
                 self._levels.popitem(last=False)
         if zone is None:
@@ -107,7 +116,7 @@ class Session:
             known.by_zone[zone] = state
             whole = known.state()
         if whole == ENDED:
-            del self._levels[key]
+            del self._levels[hashed]
         if whole == known.told:
             return None
         known.told = whole

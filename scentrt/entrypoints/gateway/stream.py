@@ -23,6 +23,8 @@ MAX_WAITING: Final = 256 * 1024
 # What the kernel holds cannot be taken back, and a stop waits behind it. Left alone, it holds
 # megabytes. (Linux doubles this number, for its own bookkeeping.)
 SEND_BUFFER: Final = 64 * 1024
+# Nor may a client whose bytes are let in slowly fill the kernel with them.
+RECEIVE_BUFFER: Final = 64 * 1024
 # How many frames may go out without a look at what else there is to do.
 BURST: Final = 32
 RECEIVE_SIZE: Final = 64 * 1024
@@ -73,9 +75,11 @@ class FrameStream(trio.abc.Stream):
         grace_s: float = 0.5,
     ) -> None:
         sock.settimeout(0)
-        with suppress(OSError):  # a socket that is not TCP has no Nagle to turn off
+        # macOS refuses all of it for a peer who is gone; what is not TCP has no Nagle to turn off.
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.peer = _peer_of(sock)
         self.stalled = trio.Event()
         self._sock = sock
@@ -101,7 +105,8 @@ class FrameStream(trio.abc.Stream):
         grace_s: float = 0.5,
     ) -> Self:
         """Take the socket out of a stream that nobody uses; that stream is closed by it."""
-        sock = socket.socket(fileno=stream.socket.detach())
+        tcp = stream.socket
+        sock = socket.socket(tcp.family, tcp.type, tcp.proto, fileno=tcp.detach())
         return cls(sock, max_waiting=max_waiting, stall_s=stall_s, grace_s=grace_s)
 
     def __repr__(self) -> str:

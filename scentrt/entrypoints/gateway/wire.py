@@ -11,8 +11,9 @@ to find the id that the answer belongs to.
 
 import re as regex
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import inspect
@@ -20,6 +21,12 @@ from msgspec import inspect
 from scentrt.entrypoints.gateway.messages import ClientMessage, Id
 from scentrt.entrypoints.gateway.server_messages import PROTOCOL, ServerMessage
 from scentrt.errors import ScentError
+
+ROOM: Final = 30_000
+"""How many bytes of seats a frame may hold, so that with all the rest it stays under 32 KiB."""
+
+BYTES_PER_CHARACTER: Final = 4
+"""What a character of a name takes at most, in UTF-8 or with a backslash before it."""
 
 TEXT: Final = 0x1
 BINARY: Final = 0x2
@@ -148,16 +155,50 @@ def choose_codec(proposed: Iterable[str]) -> tuple[Codec, str | None]:
 # --- The second look.
 
 
+# The first byte of a map and of an array.
+_MAPS = frozenset({*range(0x80, 0x90), 0xDE, 0xDF})
+_ARRAYS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
+# More, and deeper, than any message of ours has, names aside.
+_MOST_FIELDS = 64
+_MOST_ITEMS = 256
+_DEEPEST = 8
+
+_MAP = msgspec.msgpack.Decoder(
+    Annotated[dict[Any, msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)]
+)
+_ARRAY = msgspec.msgpack.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_ITEMS)])
+_NAMES = msgspec.msgpack.Decoder(list[str])
+
+
+def _read_msgpack(data: bytes | msgspec.Raw, depth: int = 0) -> object:
+    """Return what is in a frame, as far as it might be a message.
+
+    The format has arrays for keys too, and a few thousand of them that were chosen to have one
+    hash keep a map busy for half a second.
+    """
+    if depth > _DEEPEST:
+        raise RecursionError
+    first = memoryview(data)[0] if data else None
+    if first in _MAPS:
+        return {key: _read_msgpack(item, depth + 1) for key, item in _MAP.decode(data).items()}
+    if first in _ARRAYS:
+        with suppress(msgspec.ValidationError):
+            return _NAMES.decode(data)
+        return [_read_msgpack(item, depth + 1) for item in _ARRAY.decode(data)]
+    return msgspec.msgpack.decode(data)
+
+
 def _integral(value: object) -> object:
     """Return the same with whole floats as integers, which do for a float as well.
 
-    Lists are searched for objects only, since no list of ours holds integers.
+    Lists are searched for objects only, since no list of ours holds integers, and long ones not
+    at all.
     """
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, dict):
         return {key: _integral(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) <= _MOST_ITEMS:
         return [_integral(item) if isinstance(item, dict) else item for item in value]
     return value
 
@@ -177,7 +218,7 @@ def _is_other_protocol(value: object) -> bool:
 # What JSON consists of, as far as it tells at which depth an id stands. A string that does not end
 # goes to the end of the text: no text takes longer than one pass.
 _JSON_MARKS = regex.compile(
-    r'"id"\s*:\s*("[A-Za-z0-9._:-]{1,64}"|-?[0-9]{1,16}(?![0-9.eE]))'
+    r'"id"\s*:\s*("[A-Za-z0-9._:-]{1,64}"|-?(?:0|[1-9][0-9]{0,15})(?![0-9.eE]))'
     r'|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
     r"|[{}\[\]]",
     regex.DOTALL,
@@ -257,7 +298,7 @@ MSGPACK: Final = Codec(
     "scentrt.v1.msgpack",
     BINARY,
     read=msgspec.msgpack.Decoder(ClientMessage).decode,
-    read_untyped=msgspec.msgpack.decode,
+    read_untyped=_read_msgpack,
     find_id=_find_msgpack_id,
     write=msgspec.msgpack.Encoder().encode,
 )

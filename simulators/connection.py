@@ -162,7 +162,9 @@ class Connection:
                     if finished:
                         return await self._message()
                 case Ping() as ping:
-                    await self._write(ping.response())
+                    # Where it cannot go out any more, what came in before the end is told first.
+                    with suppress(Closed):
+                        await self._write(ping.response())
                 case CloseConnection(code=code, reason=reason) as close:
                     self._closed = Closed(code, reason or "")
                     with suppress(Closed):

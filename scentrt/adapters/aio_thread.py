@@ -105,7 +105,7 @@ class AioThread:
 
         def end(task: asyncio.Task[T]) -> None:
             self._tasks.discard(task)
-            self._in_trio(self._answer, caller)
+            self.post_back(self._answer, caller)
 
         def cancel() -> None:
             if call.task is not None:
@@ -113,11 +113,11 @@ class AioThread:
 
         def abort(raise_cancelled: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
             call.raise_cancelled = raise_cancelled
-            self._in_asyncio(cancel)
+            self.post(cancel)
             return trio.lowlevel.Abort.FAILED
 
         self._callers.add(caller)
-        self._in_asyncio(begin)
+        self.post(begin)
         await trio.lowlevel.wait_task_rescheduled(abort)
 
         if call.task is None or not call.task.done():
@@ -128,6 +128,29 @@ class AioThread:
             call.raise_cancelled()
         raise trio.BrokenResourceError("the call was cancelled on the asyncio side")
 
+    def post(self, fn: Callable[[*Args], object], *args: *Args) -> None:
+        """Run ``fn(*args)`` in the asyncio loop soon, and do not wait for it.
+
+        May be called from either thread. Returns at once and never raises: what `fn` raises, the
+        loop logs. All that is posted, and the calls, begin in the order in which they were made. A
+        thread that is closed runs nothing more, and says nothing of it.
+        """
+        # A closed loop needs nothing either: those who wait are answered all together, by the last
+        # word of the thread.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(fn, *args)
+
+    def post_back(self, fn: Callable[[*Args], object], *args: *Args) -> None:
+        """Run ``fn(*args)`` in trio's thread soon, and do not wait for it: the way back of `post`.
+
+        May be called from either thread. Returns at once and never raises. All that is posted runs
+        in order. `fn` must not raise: as with everything that trio is handed from outside, that
+        would end the whole run.
+        """
+        # When the run is over, nobody is left to be told.
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(fn, *args)
+
     async def aclose(self) -> None:
         """End the loop and its thread. Shielded, bounded in time, and safe to repeat.
 
@@ -136,7 +159,7 @@ class AioThread:
         is answered with `trio.BrokenResourceError`.
         """
         self._closing = True
-        self._in_asyncio(self._halt.set)
+        self.post(self._halt.set)
         with trio.move_on_after(2 * self._grace_s, shield=True):
             await self._ended.wait()
         if self._ended.is_set():
@@ -144,17 +167,6 @@ class AioThread:
         else:
             logger.error("the asyncio thread hangs and is left behind")
             self._answer_all()
-
-    def _in_asyncio(self, fn: Callable[[*Args], object], *args: *Args) -> None:
-        # A closed loop takes nothing, and needs nothing: those who wait are answered all together,
-        # by the last word of the thread.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(fn, *args)
-
-    def _in_trio(self, fn: Callable[[*Args], object], *args: *Args) -> None:
-        # When the run is over, nobody is left to be told.
-        with suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(fn, *args)
 
     def _run(self) -> None:
         try:
@@ -166,7 +178,7 @@ class AioThread:
             logger.exception("the asyncio loop failed")
             self._failure = error
         finally:
-            self._in_trio(self._on_end)
+            self.post_back(self._on_end)
 
     async def _serve(self) -> None:
         await self._halt.wait()

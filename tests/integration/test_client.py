@@ -2,9 +2,12 @@
 
 from functools import partial
 
+import msgspec
 import pytest
 import trio
 from trio_websocket import WebSocketRequest, serve_websocket
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
 from simulators.client import (
     JSON,
@@ -68,6 +71,29 @@ class TestOpening:
                 async with engine(url):
                     pass
         assert (refused.value.retryable, refused.value.retry_after_ms) == (False, None)
+
+    async def test_a_refusal_is_told_also_where_a_ping_and_the_close_come_along(self) -> None:
+        async def serve(stream: trio.SocketStream) -> None:
+            server = WSConnection(ConnectionType.SERVER)
+            server.receive_data(await stream.receive_some())
+            (request,) = server.events()
+            assert isinstance(request, Request)
+            accepted = AcceptConnection(subprotocol=request.subprotocols[0])
+            await stream.send_all(server.send(accepted))
+            server.receive_data(await stream.receive_some())
+            (frame,) = server.events()
+            assert isinstance(frame, TextMessage)
+            re = msgspec.json.decode(frame.data)["id"]
+            refusal = {"code": "forbidden", "message": "not you", "retryable": False}
+            error = msgspec.json.encode({"type": "error", "re": re, **refusal}).decode()
+            frames = (Ping(), TextMessage(error), CloseConnection(1008))
+            await stream.send_all(b"".join(map(server.send, frames)))
+            await stream.receive_some()
+
+        async with raw_server(serve) as url:
+            with pytest.raises(Refused, match="forbidden: not you"):
+                async with engine(url):
+                    pass
 
     async def test_a_server_that_closes_before_the_welcome_is_closed(self) -> None:
         async def script(peer: Peer) -> None:

@@ -80,6 +80,10 @@ class Devices:
             if self.breaths[index].closes_ms > now_ms
         }
 
+    def seats(self) -> set[SeatId]:
+        """Return the seats that have ever got anything."""
+        return {seat for seat, _ in self._last}
+
     def of(self, seat: SeatId) -> list[Breath]:
         """Return what one seat got, in order."""
         return [breath for breath in self.breaths if breath.seat == seat]

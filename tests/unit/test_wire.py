@@ -1,6 +1,8 @@
 """What the wire makes of any frame, and what it writes."""
 
+import itertools
 import math
+import time
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -341,6 +343,22 @@ class TestRefusing:
     def test_broken_messagepack_is_answered_under_its_id_if_that_can_be_read(self) -> None:
         assert refused(MSGPACK, b"\x82\xa2id\x07\xa1x\xa1\xff").re == 7
         assert refused(MSGPACK, b"\x82\xa1x\x07\xa2id").re is None
+
+    @pytest.mark.parametrize("key", [5, 5.5, None, True])
+    def test_a_messagepack_key_that_is_no_string_is_a_bad_message_with_its_id(
+        self, key: object
+    ) -> None:
+        bad = refused(MSGPACK, msgspec.msgpack.encode({"type": "stop", "id": 7, key: 1}))
+        assert (bad.code, bad.re, bad.message) == ("bad-message", 7, "keys: expected strings")
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_messagepack_keys_of_one_hash_are_refused_at_once(self, nested: bool) -> None:
+        # Arrays of -1 and -2, of which Python makes the same hash.
+        keys = itertools.islice(itertools.product((b"\xff", b"\xfe"), repeat=13), 4_000)
+        data = b"\xde\x0f\xa0" + b"".join(b"\x9d" + b"".join(key) + b"\0" for key in keys)
+        before = time.process_time()
+        assert refused(MSGPACK, b"\x81\x91" + data + b"\0" if nested else data).re is None
+        assert time.process_time() - before < 0.1
 
     def test_of_a_field_that_is_there_twice_the_last_counts(self) -> None:
         ping = JSON.decode('{"type":"ping","id":1,"t0":1,"t0":2,"id":3}')

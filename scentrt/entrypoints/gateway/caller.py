@@ -115,11 +115,13 @@ class Caller:
             await self._ws.aclose(hangup.code, hangup.reason)
             # After a message that is too large, a peer that still sends it must be let finish, or
             # the reset of its connection would overtake the close frame that says why.
-            try:
+            with suppress(
+                trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError
+            ):
                 while await self.stream.receive_some():
                     pass
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                return
+            # One that was cut because it did not read may still read why.
+            await self.stream.aclose()
 
 
 async def shake_hands(

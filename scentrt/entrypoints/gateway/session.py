@@ -9,8 +9,7 @@ from typing import Final
 from msgspec import structs
 
 from scentrt.domain.cues import LevelKey, OwnerId, ZoneId
-from scentrt.domain.events import LevelChanged
-from scentrt.domain.events import ACTIVE, ENDED
+from scentrt.domain.events import ACTIVE, ENDED, LevelChanged
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.messages import Role, To
 

@@ -27,6 +27,8 @@ SEND_BUFFER: Final = 64 * 1024
 RECEIVE_BUFFER: Final = 64 * 1024
 # How many frames may go out without a look at what else there is to do.
 BURST: Final = 32
+# How often to look whether a peer who seems to have stalled has accepted something after all.
+LOOKS_PER_STALL: Final = 6
 RECEIVE_SIZE: Final = 64 * 1024
 
 CLOSE_BYTE: Final = bytes((0x80 | CLOSE,))
@@ -294,13 +296,13 @@ class FrameStream(trio.abc.Stream):
     async def _write_out(self) -> None:
         patience = trio.current_time() + self._stall_s
         while self._waiting and self._end is None:
-            with trio.move_on_at(patience) as waited:
-                await wait_writable(self._sock.fileno())
             # A socket counts as writable only when a good part of its buffer is free. To a peer who
             # reads slowly, but reads, something may go out even where that was never told.
+            with trio.move_on_after(self._stall_s / LOOKS_PER_STALL):
+                await wait_writable(self._sock.fileno())
             if self._write():
                 patience = trio.current_time() + self._stall_s
-            elif waited.cancelled_caught:
+            elif trio.current_time() >= patience:
                 self._cut()
 
     async def _receive(self, max_bytes: int) -> bytes:

@@ -26,8 +26,8 @@ MOST_NOISE: Final = 256 * 1024
 
 # As h11 finds it.
 _END_OF_HEAD = regex.compile(rb"\n\r?\n")
-# What wsproto decodes raises for bytes beyond ASCII, and a host name that is made for it keeps
-# the decoder busy for a tenth of a second. (A folded line could hide either.)
+# wsproto decodes these: a byte beyond ASCII raises, and a host name that is made for it keeps the
+# decoder busy for a tenth of a second. (A folded line could hide either.)
 _UNREADABLE = regex.compile(
     rb"^host:.{300}|^(?:host|connection|sec-websocket-\w+):.*[^\t\r\n -~]|\n[ \t]",
     regex.IGNORECASE | regex.MULTILINE,
@@ -41,7 +41,8 @@ class Turnstile(trio.abc.Stream):
 
     First the request, and it alone. What comes right behind it, a hello in the same segment
     perhaps, waits for `open`: until the request is answered, it would be taken for a part of it.
-    Where no request will come any more, `waiting` is cancelled, or its handshake would wait on.
+    One that trio-websocket cannot read is refused here. Where none will come any more, `waiting`
+    is cancelled, or the handshake would wait on.
 
     Then frames. Of what belongs to no message, only so much is let in a second.
     """

@@ -164,7 +164,9 @@ _MOST_ITEMS = 256
 _DEEPEST = 8
 
 _MAP = msgspec.msgpack.Decoder(
-    Annotated[dict[Any, msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)]
+    Annotated[
+        dict[str | int | float | bool | None, msgspec.Raw], msgspec.Meta(max_length=_MOST_FIELDS)
+    ]
 )
 _ARRAY = msgspec.msgpack.Decoder(Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MOST_ITEMS)])
 _NAMES = msgspec.msgpack.Decoder(list[str])
@@ -173,8 +175,8 @@ _NAMES = msgspec.msgpack.Decoder(list[str])
 def _read_msgpack(data: bytes | msgspec.Raw, depth: int = 0) -> object:
     """Return what is in a frame, as far as it might be a message.
 
-    The format has arrays for keys too, and a few thousand of them that were chosen to have one
-    hash keep a map busy for half a second.
+    The format has arrays for keys too. Here it has not, since a few thousand of them that were
+    chosen to have one hash keep a map busy for half a second.
     """
     if depth > _DEEPEST:
         raise RecursionError

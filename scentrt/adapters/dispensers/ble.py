@@ -1,0 +1,237 @@
+"""Dispensers on Bluetooth LE, as a zone sees them from trio's side.
+
+The links live in the asyncio thread. An order for any number of seats crosses over once, and what
+became of it comes back in one piece; so does what happened to many links at the same time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from scentrt.actors.clock import ServerClock
+from scentrt.actors.reports import Written
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.dispensers.gatt import Command
+from scentrt.adapters.dispensers.link import DEFAULT_SLOTS, Adapter, Link, LinkState
+from scentrt.adapters.dispensers.orders import SprayOrder
+from scentrt.domain.cues import SeatId, Spray
+from scentrt.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PIECE_S = 0.1
+"""How long a fast device's word may wait for that of slow ones, before it is passed on alone."""
+
+GATHER_S = 0.01
+"""How long a change waits for others that can cross over with it."""
+
+STOP_WITHIN_S = 2.0
+"""How long stopping may take, whatever hangs."""
+
+OnChange = Callable[[SeatId, LinkState], None]
+
+
+def assign_adapters(
+    where: str, seats: Sequence[SeatId], adapters: Sequence[Adapter]
+) -> dict[SeatId, Adapter]:
+    """Spread the seats of a theatre evenly over the adapters, within the slots of each.
+
+    Raises `ConfigError`, about `where`, that says how many adapters or nodes it takes instead.
+    """
+    slots = sum(adapter.slots for adapter in adapters)
+    missing = len(seats) - slots
+    if missing > 0:
+        more = -(-missing // max([DEFAULT_SLOTS, *(adapter.slots for adapter in adapters)]))
+        nodes = f", or spread the theatre over {-(-len(seats) // slots)} nodes" if slots else ""
+        raise ConfigError(
+            where,
+            f"{_many(len(seats), 'dispenser')} and only {_many(slots, 'link')} on "
+            f"{_many(len(adapters), 'Bluetooth adapter')}: add {_many(more, 'adapter')}{nodes}",
+        )
+    taken = dict.fromkeys(adapters, 0)
+    plan = {}
+    for seat in seats:
+        plan[seat] = adapter = max(adapters, key=lambda each: each.slots - taken[each])
+        taken[adapter] += 1
+    return plan
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+class BleDispensers:
+    """The dispensers of one zone: `Dispensers`, with a link for each seat that has a device.
+
+    `on_change` is called in trio's thread whenever a link or its device has changed; `states` has
+    the latest of each. Neither it nor a `done` may raise: what they raise is logged and lost.
+    """
+
+    def __init__(
+        self,
+        aio: AioThread,
+        clock: ServerClock,
+        devices: Mapping[SeatId, str],
+        adapters: Mapping[SeatId, Adapter],
+        on_change: OnChange,
+    ) -> None:
+        self._aio = aio
+        self._clock = clock
+        self._on_change = on_change
+        self.states = dict.fromkeys(devices, LinkState())
+        # From here on, all of this is touched in the asyncio thread only.
+        self._links = {
+            seat: Link(device, adapters[seat], partial(self._note, seat))
+            for seat, device in devices.items()
+        }
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed: dict[SeatId, LinkState] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the devices connected for as long as the block lasts, and then stop them all.
+
+        Does not wait for any device to connect. Stopping is shielded, and gives up after
+        `STOP_WITHIN_S`; so may whoever waits for it.
+        """
+        self._aio.post(self._start)
+        try:
+            yield
+        finally:
+            stopped = trio.Event()
+            self._aio.post(self._stop, stopped)
+            with trio.move_on_after(STOP_WITHIN_S, shield=True):
+                await stopped.wait()
+            if not stopped.is_set():
+                log.error("not every dispenser could be stopped in time")
+
+    def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
+        """Open a slot at these seats; a spray that waits for its own duration is too late."""
+        if not seats:
+            return
+        now_ms, now = self._clock.now_ms(), time.monotonic()
+        command = Command.spray(spray.slot, spray.intensity, spray.duration_ms)
+        if not command.duration_ms:
+            done(Written(len(seats), 0, now_ms, now_ms))  # over before a device could count to one
+            return
+        tally = _Tally(len(seats), now_ms - now * 1000, partial(self._report, done))
+        expires = now + spray.duration_ms / 1000
+        order = SprayOrder(command, spray.cue is None, now, expires, tally)
+        self._aio.post(self._spray, order, tally, seats)
+
+    def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
+        """Close a slot at these seats, or all their slots."""
+        self._aio.post(self._halt, Command.stop(slot), seats)
+
+    def _hear(self, done: Callable[[Written], None], written: Written) -> None:
+        try:
+            done(written)
+        except Exception:
+            log.exception("a report could not be taken")
+
+    def _hear_changes(self, changed: Mapping[SeatId, LinkState]) -> None:
+        self.states.update(changed)
+        for seat, state in changed.items():
+            try:
+                self._on_change(seat, state)
+            except Exception:
+                log.exception("the change at %s could not be taken", seat)
+
+    # In the asyncio thread
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._tasks = {loop.create_task(link.run()) for link in self._links.values()}
+
+    def _stop(self, stopped: trio.Event) -> None:
+        for task in self._tasks:
+            task.cancel()
+        ended = asyncio.gather(*self._tasks, return_exceptions=True)
+        ended.add_done_callback(lambda _: self._aio.post_back(stopped.set))
+
+    def _spray(self, order: SprayOrder, tally: "_Tally", seats: Sequence[SeatId]) -> None:
+        tally.begin()
+        for seat in seats:
+            link = self._links.get(seat)
+            if link is None:
+                tally.failed()
+            else:
+                link.spray(order)
+
+    def _halt(self, command: Command, seats: Sequence[SeatId]) -> None:
+        for seat in seats:
+            link = self._links.get(seat)
+            if link is not None:
+                link.stop(command)
+
+    def _report(self, done: Callable[[Written], None], written: Written) -> None:
+        self._aio.post_back(self._hear, done, written)
+
+    def _note(self, seat: SeatId, state: LinkState) -> None:
+        if not self._changed:
+            asyncio.get_running_loop().call_later(GATHER_S, self._cross)
+        self._changed[seat] = state
+
+    def _cross(self) -> None:
+        changed, self._changed = self._changed, {}
+        self._aio.post_back(self._hear_changes, changed)
+
+
+class _Tally:
+    """Put together what became of an order at each of its devices, for as long as `PIECE_S`.
+
+    `offset_ms` makes the server's clock of the loop's. Used in the asyncio thread.
+    """
+
+    def __init__(self, devices: int, offset_ms: float, report: Callable[[Written], None]) -> None:
+        self._left = devices
+        self._offset_ms = offset_ms
+        self._report = report
+        self._written = self._failed = 0
+        self._first = self._last = 0.0
+
+    def begin(self) -> None:
+        """Wait for the devices from now on."""
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(PIECE_S, self._pass_on)
+
+    def written(self, at: float) -> None:
+        """Count a device that has it."""
+        if not self._written:
+            self._first = at
+        self._written += 1
+        self._last = at
+        self._count()
+
+    def failed(self) -> None:
+        """Count a device that will not get it."""
+        self._failed += 1
+        self._count()
+
+    def _count(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._timer.cancel()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._written or self._failed:
+            first, last = self._first, self._last
+            if not self._written:
+                first = last = self._loop.time()
+            self._report(
+                Written(
+                    self._written,
+                    self._failed,
+                    first * 1000 + self._offset_ms,
+                    last * 1000 + self._offset_ms,
+                )
+            )
+            self._written = self._failed = 0
+        if self._left:
+            self._timer = self._loop.call_later(PIECE_S, self._pass_on)

@@ -1,0 +1,100 @@
+"""What waits to be told to one dispenser, and in which order it is told. Pure."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from scentrt.adapters.dispensers.gatt import Command, Op
+
+MOST_WAITING = 32
+"""Sprays that may wait for one device: at a connection interval of 15 ms that is half a second,
+which is how long a cue stays welcome."""
+
+
+class Outcome(Protocol):
+    """Who wants to know what became of a spray; told once for each device."""
+
+    def written(self, at: float) -> None:
+        """It was written at `at`, in the loop's time."""
+
+    def failed(self) -> None:
+        """It will not be written: too late, taken back, overtaken, or no device there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SprayOrder:
+    """One spray for any number of devices; times are the loop's.
+
+    `is_level`: it is one step of a level, and a newer step takes its place.
+    """
+
+    command: Command
+    is_level: bool
+    given: float
+    expires: float
+    outcome: Outcome
+
+
+class OrderQueue:
+    """The orders that wait for one device.
+
+    Sprays come out in the order in which they went in. A stop comes out before all of them, and
+    those that it stops never do. Of levels, each slot keeps the newest step only, in the place of
+    the one before; and a cue's spray takes the slot from a level that waits for it. `expired`
+    counts the sprays that were dropped since they had waited too long.
+    """
+
+    def __init__(self) -> None:
+        self._stops: list[Command] = []
+        self._sprays: deque[SprayOrder] = deque()
+        self.expired = 0
+
+    def spray(self, order: SprayOrder) -> None:
+        """Let a spray wait; it fails at once where too many do."""
+        slot = order.command.slot
+        for place, other in enumerate(self._sprays):
+            if other.is_level and other.command.slot == slot:
+                if order.is_level:
+                    self._sprays[place] = order
+                else:
+                    del self._sprays[place]
+                    self._sprays.append(order)
+                other.outcome.failed()
+                return
+        if len(self._sprays) < MOST_WAITING:
+            self._sprays.append(order)
+        else:
+            order.outcome.failed()
+
+    def stop(self, command: Command) -> None:
+        """Let a stop wait, before all sprays; what it stops and still waits has failed."""
+        everything = command.op is Op.STOP_ALL
+        kept: deque[SprayOrder] = deque()
+        for order in self._sprays:
+            if everything or order.command.slot == command.slot:
+                order.outcome.failed()
+            else:
+                kept.append(order)
+        self._sprays = kept
+        if everything:
+            self._stops.clear()
+        if command not in self._stops:
+            self._stops.append(command)
+
+    def take(self, now: float) -> Command | SprayOrder | None:
+        """Return what is to be told next, a stop or a spray; drop what has waited too long."""
+        if self._stops:
+            return self._stops.pop(0)
+        while self._sprays:
+            order = self._sprays.popleft()
+            if order.expires >= now:
+                return order
+            self.expired += 1
+            order.outcome.failed()
+        return None
+
+    def clear(self) -> None:
+        """Forget everything; what waited has failed."""
+        self._stops.clear()
+        while self._sprays:
+            self._sprays.popleft().outcome.failed()

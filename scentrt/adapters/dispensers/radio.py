@@ -1,0 +1,225 @@
+"""The way to a device over the air: what a link needs of it, and bleak, which has it.
+
+Everything here is called in the asyncio thread. bleak's errors end here, as `LinkFailed`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Container
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.exc import BleakError
+
+from scentrt.adapters.dispensers.gatt import REQUIRED, SERVICE
+from scentrt.errors import ScentError
+
+SCAN_S = 10.0
+"""After so long a scan begins anew, since one that has died does not say so."""
+
+
+class LinkFailed(ScentError):
+    """A device, or the adapter that should reach it, did not do what was asked of it."""
+
+    def __init__(self, who: str, problem: str) -> None:
+        super().__init__(f"{who} {problem}")
+        self.who = who
+        self.problem = problem
+
+
+class WrongProfile(LinkFailed):
+    """A device is no dispenser of ours, or is too old; `missing` are the UUIDs that it lacks."""
+
+    def __init__(self, who: str, missing: tuple[str, ...]) -> None:
+        named = ", ".join(f"{REQUIRED.get(uuid, '?')} ({uuid})" for uuid in missing)
+        super().__init__(
+            who,
+            f"is no dispenser that we know: it lacks {named}; update its firmware, or put the "
+            "address of another device there",
+        )
+        self.missing = missing
+
+
+class Device(Protocol):
+    """A device that was found. Calls raise `LinkFailed`, and may take for ever."""
+
+    @property
+    def characteristics(self) -> Container[str]:
+        """The UUIDs of what it offers, once it is connected."""
+
+    async def connect(self, on_lost: Callable[[], None]) -> None:
+        """Connect, once; `on_lost` is called in the loop when the connection has ended."""
+
+    async def disconnect(self) -> None:
+        """Disconnect, or give up connecting. Safe to repeat."""
+
+    async def read(self, characteristic: str) -> bytes:
+        """Ask the device for a value."""
+
+    async def write(self, characteristic: str, value: bytes, *, acknowledged: bool) -> None:
+        """Write a value: until it was sent or, acknowledged, until the device has it."""
+
+    async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
+        """Call `hear` in the loop with each value that the device notifies."""
+
+
+class Radio(Protocol):
+    """One Bluetooth adapter."""
+
+    async def find(self, name: str) -> Device:
+        """Wait until a device is in reach and can be connected; as long as that takes.
+
+        `name` is its address, or the name under which it advertises. So a device that is away
+        keeps nobody else from connecting. Raises `LinkFailed` where the adapter does not work.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Another radio under bleak than the platform's own."""
+
+    client: type[BaseBleakClient]
+    scanner: type[BaseBleakScanner]
+
+
+class BleakRadio:
+    """A `Radio` through bleak: the adapter of that name (`hci0`), or the only one there is.
+
+    It scans for as long as somebody waits for a device.
+    """
+
+    def __init__(self, adapter: str | None = None, backend: Backend | None = None) -> None:
+        self._adapter = adapter
+        self._backend = backend
+        self._sought: dict[str, asyncio.Future[BLEDevice]] = {}
+        self._nobody = asyncio.Event()
+        self._scanning: asyncio.Task[None] | None = None
+
+    async def find(self, name: str) -> Device:
+        """Wait until a device is in reach, as `Radio.find` says; one caller for each name."""
+        loop = asyncio.get_running_loop()
+        found = self._sought[name.casefold()] = loop.create_future()
+        try:
+            if self._scanning is None or self._scanning.done():
+                self._scanning = loop.create_task(self._scan())
+            device = await found
+        finally:
+            del self._sought[name.casefold()]
+            if not self._sought:
+                self._nobody.set()
+        return _BleakDevice(name, device, self._adapter, self._backend)
+
+    async def _scan(self) -> None:
+        try:
+            while self._sought:
+                self._nobody.clear()
+                if self._backend is None:
+                    await self._see_the_connected()
+                async with self._scanner():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(SCAN_S):
+                            await self._nobody.wait()
+        except Exception as error:  # noqa: BLE001 (each of those who wait raises it)
+            who = f"the Bluetooth adapter {self._adapter or ''}".rstrip()
+            for found in self._sought.values():
+                if not found.done():
+                    failure = LinkFailed(who, f"cannot scan: {_why(error)}")
+                    failure.__cause__ = error
+                    found.set_exception(failure)
+
+    def _scanner(self) -> BleakScanner:
+        return BleakScanner(
+            self._see,
+            bluez={"adapter": self._adapter} if self._adapter else {},
+            backend=None if self._backend is None else self._backend.scanner,
+        )
+
+    def _see(self, device: BLEDevice, advertisement: AdvertisementData | None) -> None:
+        name = device.name if advertisement is None else advertisement.local_name
+        for called in {device.address.casefold(), (name or "").casefold()}:
+            found = self._sought.get(called)
+            if found is not None and not found.done():
+                found.set_result(device)
+
+    async def _see_the_connected(self) -> None:
+        """Find what BlueZ has left connected when its program crashed: that does not advertise."""
+        with suppress(BleakError, NotImplementedError):
+            adapter = await BleakAdapter.get(
+                bluez={"adapter": self._adapter} if self._adapter else {}
+            )
+            for device in await adapter.get_connected_devices([SERVICE]):
+                self._see(device, None)
+
+
+class _BleakDevice:
+    """A `Device` through bleak."""
+
+    def __init__(
+        self, name: str, device: BLEDevice, adapter: str | None, backend: Backend | None
+    ) -> None:
+        self._name = name
+        self._on_lost: Callable[[], None] | None = None
+        self._client = BleakClient(
+            device,
+            self._lose,
+            bluez={"adapter": adapter} if adapter else {},
+            backend=None if backend is None else backend.client,
+        )
+        # Looked up once: bleak searches all of them for each use of a UUID.
+        self.characteristics: dict[str, BleakGATTCharacteristic] = {}
+
+    async def connect(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        async with self._translating("be connected"):
+            await self._client.connect()
+            self.characteristics = {
+                each.uuid: each for each in self._client.services.characteristics.values()
+            }
+
+    async def disconnect(self) -> None:
+        self._on_lost = None
+        async with self._translating("be disconnected"):
+            await self._client.disconnect()
+
+    async def read(self, characteristic: str) -> bytes:
+        async with self._translating("be read"):
+            return bytes(await self._client.read_gatt_char(self.characteristics[characteristic]))
+
+    async def write(self, characteristic: str, value: bytes, *, acknowledged: bool) -> None:
+        try:
+            await self._client.write_gatt_char(
+                self.characteristics[characteristic], value, response=acknowledged
+            )
+        except Exception as error:
+            raise self._failure("be written", error) from error
+
+    async def subscribe(self, characteristic: str, hear: Callable[[bytes], None]) -> None:
+        async with self._translating("be subscribed to"):
+            await self._client.start_notify(
+                self.characteristics[characteristic], lambda _, value: hear(bytes(value))
+            )
+
+    def _lose(self, _: BleakClient) -> None:
+        if self._on_lost is not None:
+            self._on_lost()
+
+    @asynccontextmanager
+    async def _translating(self, what: str) -> AsyncIterator[None]:
+        # Everything, not only BleakError: where a link breaks beneath it, bleak lets through what
+        # D-Bus and its own assertions say.
+        try:
+            yield
+        except Exception as error:
+            raise self._failure(what, error) from error
+
+    def _failure(self, what: str, error: Exception) -> LinkFailed:
+        return LinkFailed(self._name, f"could not {what}: {_why(error)}")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,72 @@
+"""Which slots of a dispenser should be closed, and whether they are. Pure."""
+
+from math import inf
+
+from scentrt.adapters.dispensers.gatt import SEEN_SLOTS, Status, is_behind
+
+TELL_AGAIN_S = 0.3
+"""How soon a slot that was told to close, and has not, is told again."""
+
+STUCK_AFTER_S = 0.85
+"""A slot still open so long after it was first told is stuck; it has been told three times then."""
+
+LATE_S = 0.5
+"""How late a device may show a slot as closed after its spray has ended."""
+
+TELL_STUCK_S = 2.0
+"""How often a slot that is stuck is told again: it may come loose."""
+
+
+class Valves:
+    """Follow one device's slots: those that it was told to open, and to close.
+
+    All times are the caller's. What the device said before a stop is no answer to it.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[int, float] = {}  # of the sprays: when the device closes by itself
+        self._closing: dict[int, float] = {}  # since when a slot should have been closed
+        self._stop_seq = 0
+        self._stopped_at = -inf
+        self.stuck = False
+        """Whether a slot does not close; until a status says that all are closed."""
+        self.look_at = inf
+        """When to look at the status again, and to tell again those in `still_open`."""
+
+    def opens(self, slot: int, ends: float) -> None:
+        """Note that a device is told to open a slot until `ends`; from before it can say so."""
+        self._ends[slot] = ends
+        self._closing.pop(slot, None)
+
+    def told_to_close(self, slot: int | None, seq: int, now: float) -> None:
+        """Note that a slot, or all, were told to close by the command of that number."""
+        for each in SEEN_SLOTS if slot is None else {slot}.intersection(SEEN_SLOTS):
+            self._ends.pop(each, None)
+            self._closing.setdefault(each, now)
+        self._stop_seq = seq
+        self._stopped_at = now
+        self.look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
+
+    def see(self, status: Status, now: float, asked_at: float = -inf) -> None:
+        """Take in what the device says: which slots are closed, and which have stayed open.
+
+        It was asked at `asked_at`, or says it by itself. Asked after a stop it is taken at its
+        word, even where it has not got that stop: then it was lost.
+        """
+        if asked_at >= self._stopped_at or not is_behind(status.seq, self._stop_seq):
+            self._closing = {s: since for s, since in self._closing.items() if status.is_open(s)}
+        for slot in status.slots():
+            if slot not in self._closing and now > self._ends.get(slot, -inf) + LATE_S:
+                self._closing[slot] = now
+                self.look_at = now
+        if not self._closing:
+            self.stuck = False
+            self.look_at = inf
+
+    def still_open(self, now: float) -> tuple[int, ...]:
+        """Return the slots to tell again, after a look; none when it has just become stuck."""
+        enough = any(now >= since + STUCK_AFTER_S for since in self._closing.values())
+        has_become_stuck = enough and not self.stuck
+        self.stuck |= enough
+        self.look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
+        return () if has_become_stuck else tuple(self._closing)

@@ -1,0 +1,339 @@
+"""The dispensers of a zone on Bluetooth LE: two threads, made-up air, and so real time."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVarTuple
+
+import pytest
+import trio
+
+from scentrt.actors.clock import ServerClock
+from scentrt.actors.reports import Written
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.dispensers import ble, gatt
+from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
+from scentrt.adapters.dispensers.gatt import Command
+from scentrt.adapters.dispensers.link import Adapter, LinkState
+from scentrt.domain.cues import CueKey, OwnerId, SeatId, Spray
+from scentrt.errors import ConfigError
+from tests.integration.fake_air import FakeDispenser, FakeRadio
+
+Args = TypeVarTuple("Args")
+
+CUE = CueKey(OwnerId("s-1"), "c-1")
+STOP_ALL = Command.stop(None)
+
+
+class CountingThread(AioThread):
+    """An asyncio thread that counts the crossings, there and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crossings = [0, 0]
+
+    def post(self, fn: Callable[[*Args], object], *args: *Args) -> None:
+        self.crossings[0] += 1
+        super().post(fn, *args)
+
+    def post_back(self, fn: Callable[[*Args], object], *args: *Args) -> None:
+        self.crossings[1] += 1
+        super().post_back(fn, *args)
+
+
+class Zone:
+    """Dispensers that run, and what they have said."""
+
+    def __init__(self, aio: CountingThread, fakes: Sequence[FakeDispenser], slots: int) -> None:
+        self.aio = aio
+        self.clock = ServerClock()
+        self.fakes = fakes
+        self.seats = [SeatId(f"A-1-{number}") for number, _ in enumerate(fakes, 1)]
+        adapter = Adapter("hci0", FakeRadio(fakes), slots)
+        devices = {seat: fake.name for seat, fake in zip(self.seats, fakes, strict=True)}
+        self.changes: list[tuple[SeatId, LinkState]] = []
+        self.on_change: Callable[[SeatId, LinkState], None] = lambda *_: None
+        self._news = trio.Event()
+        self.ble = BleDispensers(
+            aio, self.clock, devices, dict.fromkeys(self.seats, adapter), self._hear
+        )
+        self.written: list[Written] = []
+
+    def _hear(self, seat: SeatId, state: LinkState) -> None:
+        self.changes.append((seat, state))
+        self._news.set()
+        self.on_change(seat, state)
+
+    def done(self, written: Written) -> None:
+        self.written.append(written)
+        self._news.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that dispensers have said."""
+        with trio.fail_after(5):
+            while not holds():
+                await self._news.wait()
+                self._news = trio.Event()
+
+    async def online(self) -> None:
+        """Wait until all are connected."""
+        await self.until(lambda: all(state.online for state in self.ble.states.values()))
+
+    async def done_by_all(self, seats: int) -> None:
+        """Wait until so many seats are accounted for."""
+        await self.until(lambda: sum(w.written + w.failed for w in self.written) == seats)
+
+    async def in_the_thread(self, fn: Callable[[], object]) -> None:
+        """Do something to the air, where the air is."""
+
+        async def do() -> None:
+            fn()
+
+        await self.aio.call(do)
+
+
+@asynccontextmanager
+async def zone(fakes: Sequence[FakeDispenser], slots: int = 100) -> AsyncIterator[Zone]:
+    async with CountingThread() as aio:
+        zone = Zone(aio, fakes, slots)
+        async with zone.ble.running():
+            yield zone
+
+
+def many(number: int) -> list[FakeDispenser]:
+    fakes = [FakeDispenser(f"C4:{n:02}") for n in range(number)]
+    for fake in fakes:
+        fake.connect_takes_s = 0
+    return fakes
+
+
+def spray(intensity: float = 0.8, *, cue: CueKey | None = CUE, duration_ms: float = 1500) -> Spray:
+    return Spray(0, intensity, duration_ms, cue)
+
+
+async def test_a_spray_reaches_every_seat_with_one_crossing_there_and_one_back() -> None:
+    async with zone(many(24)) as house:
+        await house.online()
+        before = list(house.aio.crossings)
+        asked_ms = house.clock.now_ms()
+        house.ble.spray(spray(), house.seats, house.done)
+        await house.done_by_all(24)
+        assert [now - then for now, then in zip(house.aio.crossings, before, strict=True)] == [1, 1]
+        (written,) = house.written
+        assert (written.written, written.failed) == (24, 0)
+        assert asked_ms <= written.first_ms <= written.last_ms <= house.clock.now_ms()
+        assert all(fake.sprays == [Command.spray(0, 0.8, 1500)] for fake in house.fakes)
+
+
+async def test_a_halt_closes_a_slot_or_all_at_the_seats_it_names() -> None:
+    async with zone(many(3)) as house:
+        await house.online()
+        house.ble.spray(spray(), house.seats, house.done)
+        await house.done_by_all(3)
+        house.ble.halt(0, house.seats[:1])
+        house.ble.halt(None, house.seats[1:2])
+        await house.in_the_thread(lambda: None)
+        house.ble.spray(spray(cue=None), house.seats, house.done)
+        await house.done_by_all(6)
+        assert [len(fake.commands) for fake in house.fakes] == [4, 4, 3]
+        assert [fake.commands[2] for fake in house.fakes[:2]] == [Command.stop(0), STOP_ALL]
+
+
+async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:
+    fakes = many(3)
+    fakes[0].present.clear()
+    async with zone(fakes) as house:
+        await house.until(lambda: sum(s.online for s in house.ble.states.values()) == 2)
+        seats = [*house.seats, SeatId("A-9-9")]
+        house.ble.spray(spray(), seats, house.done)
+        await house.done_by_all(4)
+        assert [(w.written, w.failed) for w in house.written] == [(2, 2)]
+
+
+async def test_where_nobody_is_reached_it_says_so_all_the_same() -> None:
+    async with zone([]) as house:
+        house.ble.spray(spray(), [SeatId("A-9-9")], house.done)
+        house.ble.halt(None, [SeatId("A-9-9")])
+        await house.done_by_all(1)
+        house.ble.spray(spray(), [], house.done)
+        assert [(w.written, w.failed) for w in house.written] == [(0, 1)]
+
+
+async def test_a_slow_device_does_not_hold_back_the_word_of_the_others() -> None:
+    fakes = many(3)
+    async with zone(fakes) as house:
+        await house.online()
+        fakes[1].write_takes_s = 0.3
+        house.ble.spray(spray(), house.seats, house.done)
+        await house.done_by_all(3)
+        assert [(w.written, w.failed) for w in house.written] == [(2, 0), (1, 0)]
+        fast, slow = house.written
+        assert slow.first_ms - fast.last_ms > 200
+
+
+async def test_one_device_that_hangs_costs_the_others_nothing() -> None:
+    fakes = many(24)
+    async with zone(fakes) as house:
+        await house.online()
+        await house.in_the_thread(fakes[7].answers.clear)
+        for number in range(20):
+            house.ble.spray(spray(cue=CueKey(OwnerId("s-1"), number)), house.seats, house.done)
+        await house.until(lambda: sum(w.written for w in house.written) == 23 * 20)
+        assert all(len(fake.sprays) == 20 for fake in fakes if fake is not fakes[7])
+        await house.until(lambda: not house.ble.states[house.seats[7]].online)
+        await house.done_by_all(24 * 20)
+        assert sum(w.failed for w in house.written) == 20
+
+
+async def test_of_level_steps_a_slow_device_gets_only_the_newest() -> None:
+    fakes = many(1)
+    async with zone(fakes) as house:
+        await house.online()
+        fakes[0].write_takes_s = 0.05
+        for percent in range(1, 101):
+            house.ble.spray(spray(percent / 100, cue=None), house.seats, house.done)
+        await house.done_by_all(100)
+        assert fakes[0].sprays[-1] == Command.spray(0, 1.0, 1500)
+        assert len(fakes[0].sprays) <= 3
+
+
+async def test_a_spray_too_short_for_a_device_is_over_at_once() -> None:
+    async with zone(many(1)) as house:
+        await house.online()
+        house.ble.spray(spray(duration_ms=0.5), house.seats, house.done)
+        assert [(w.written, w.failed) for w in house.written] == [(1, 0)]
+        await house.in_the_thread(lambda: None)
+        assert house.fakes[0].sprays == []
+
+
+async def test_what_happens_to_the_links_is_told_together() -> None:
+    async with zone(many(24)) as house:
+        await house.online()
+        assert [state.battery_percent for state in house.ble.states.values()] == [100] * 24
+        before = house.aio.crossings[1]
+
+        def drop_all() -> None:
+            for fake in house.fakes:
+                fake.present.clear()
+                fake.drop()
+
+        await house.in_the_thread(drop_all)
+        await house.until(lambda: not any(s.online for s in house.ble.states.values()))
+        await house.until(lambda: all(s.problem for s in house.ble.states.values()))
+        assert house.aio.crossings[1] - before <= 4
+        assert {seat for seat, _ in house.changes} == set(house.seats)
+
+
+async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    fakes = many(2)
+
+    def fail(*_: object) -> None:
+        raise LookupError("nobody is here")
+
+    async with zone(fakes) as house:
+        await house.online()
+        house.on_change = fail
+        await house.in_the_thread(lambda: fakes[0].say(gatt.BATTERY_LEVEL, bytes([9])))
+        await house.until(lambda: house.ble.states[house.seats[0]].battery_percent == 9)
+        house.ble.spray(spray(), house.seats, fail)
+        house.ble.spray(spray(), house.seats, house.done)
+        await house.done_by_all(2)
+    assert "the change at A-1-1 could not be taken" in caplog.text
+    assert "a report could not be taken" in caplog.text
+
+
+# Starting and stopping
+
+
+async def test_at_the_end_every_device_is_stopped_and_let_go() -> None:
+    fakes = many(24)
+    async with zone(fakes) as house:
+        await house.online()
+        house.ble.spray(spray(), house.seats, house.done)
+        await house.done_by_all(24)
+    assert all(fake.commands[-1] == STOP_ALL for fake in fakes)
+    assert not any(fake.open_slots or fake.connected for fake in fakes)
+
+
+async def test_the_end_is_shielded() -> None:
+    fakes = many(2)
+    with trio.CancelScope() as scope:
+        async with zone(fakes) as house:
+            await house.online()
+            house.ble.spray(spray(), house.seats, house.done)
+            await house.done_by_all(2)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert not any(fake.open_slots or fake.connected for fake in fakes)
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_devices_that_hang_hold_up_the_end_for_two_seconds_at_most(
+    deaf: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    fakes = many(3)
+    for fake in fakes[:2]:
+        fake.deaf = deaf
+    async with CountingThread() as aio:
+        house = Zone(aio, fakes, slots=3)
+        async with house.ble.running():
+            await house.online()
+            house.ble.spray(spray(), house.seats, house.done)
+            await house.done_by_all(3)
+            await house.in_the_thread(fakes[0].answers.clear)
+            await house.in_the_thread(fakes[1].answers.clear)
+            ended = trio.current_time()
+        took_s = trio.current_time() - ended
+        for fake in fakes:
+            aio.post(fake.answers.set)
+    assert took_s < ble.STOP_WITHIN_S + 0.5
+    assert not fakes[2].open_slots
+    assert ("not every dispenser could be stopped in time" in caplog.text) is deaf
+
+
+# The plan
+
+
+def adapters(*slots: int) -> list[Adapter]:
+    return [Adapter(f"hci{number}", FakeRadio([]), count) for number, count in enumerate(slots)]
+
+
+def seats(number: int) -> list[SeatId]:
+    return [SeatId(f"A-1-{n}") for n in range(1, number + 1)]
+
+
+def test_seats_are_spread_evenly_over_the_adapters() -> None:
+    plan = assign_adapters("devices", seats(10), adapters(7, 7, 7))
+    assert [adapter.name for adapter in plan.values()] == ["hci0", "hci1", "hci2"] * 3 + ["hci0"]
+
+
+def test_no_adapter_is_given_more_than_its_slots() -> None:
+    plan = assign_adapters("devices", seats(10), adapters(3, 7))
+    names = [adapter.name for adapter in plan.values()]
+    assert (names.count("hci0"), names.count("hci1")) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("number", "slots", "sentence"),
+    [
+        (
+            24,
+            (7, 7),
+            "24 dispensers and only 14 links on 2 Bluetooth adapters: add 2 adapters, or spread "
+            "the theatre over 2 nodes",
+        ),
+        (
+            8,
+            (7,),
+            "8 dispensers and only 7 links on 1 Bluetooth adapter: add 1 adapter, or spread the "
+            "theatre over 2 nodes",
+        ),
+        (24, (), "24 dispensers and only 0 links on 0 Bluetooth adapters: add 4 adapters"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_it_takes(
+    number: int, slots: tuple[int, ...], sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        assign_adapters("roxy.toml: devices", seats(number), adapters(*slots))
+    assert refused.value.where == "roxy.toml: devices"
+    assert refused.value.problem == sentence

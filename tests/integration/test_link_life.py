@@ -1,0 +1,192 @@
+"""How one device's link comes and goes, over air and in time that are made up."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from scentrt.adapters.dispensers import gatt, link
+from scentrt.adapters.dispensers.gatt import Activity, SlotReading, Status
+from scentrt.adapters.dispensers.link import LinkState
+from tests.integration.fake_air import FakeDispenser, in_virtual_time
+from tests.integration.linked_seats import linked, many, row, spraying
+
+# Connecting
+
+
+@in_virtual_time
+async def test_links_of_one_adapter_connect_one_by_one_and_within_its_slots() -> None:
+    dispensers = many(6)
+    async with row(dispensers, slots=4) as seats:
+        await asyncio.sleep(1)
+        assert sum(seat.state.online for seat in seats) == 4
+        tries = [at for dispenser in dispensers for at in dispenser.connects]
+        assert all(b - a > 0.0099 for a, b in pairwise(sorted(tries)))
+        gone = next(d for d in dispensers if d.connected)
+        gone.present.clear()
+        gone.drop()
+        await asyncio.sleep(1)
+        assert sum(seat.state.online for seat in seats) == 4
+
+
+@in_virtual_time
+async def test_a_device_that_is_away_keeps_nobody_from_connecting() -> None:
+    dispensers = many(7)
+    dispensers[0].present.clear()
+    async with row(dispensers) as seats:
+        await asyncio.sleep(1)
+        assert [seat.state.online for seat in seats] == [False] + [True] * 6
+        await asyncio.sleep(5)
+        state = seats[0].state
+        assert state.problem == "C4:00 is not there: is it on, and its address right?"
+        dispensers[0].present.set()
+        assert (await seats[0].until(online=True)).problem is None
+
+
+@in_virtual_time
+async def test_a_link_that_fails_tries_again_ever_more_slowly() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.refused_connects = 9
+    async with row([dispenser]) as (seat,):
+        await seat.until(online=True)
+        waits = [b - a - dispenser.connect_takes_s for a, b in pairwise(dispenser.connects)]
+        for number, wait in enumerate(waits):
+            longest = min(5.0, 0.2 * 2**number)
+            assert longest / 2 - 0.01 <= wait <= longest + 0.01
+
+
+@in_virtual_time
+async def test_a_link_that_has_lasted_comes_back_as_fast_as_the_first_time() -> None:
+    async with linked() as seat:
+        for _ in range(5):
+            await asyncio.sleep(6)
+            seat.dispenser.drop()
+            await seat.until(online=False)
+            came_back = asyncio.get_running_loop().time()
+            await seat.until(online=True)
+            assert asyncio.get_running_loop().time() - came_back < 0.3
+
+
+@in_virtual_time
+async def test_when_all_links_drop_at_once_all_are_back_within_five_seconds() -> None:
+    dispensers = many(24)
+    for dispenser in dispensers:
+        dispenser.connect_takes_s = 0.1
+    async with row(dispensers, slots=24) as seats:
+        for seat in seats:
+            await seat.until(online=True)
+        for dispenser in dispensers:
+            dispenser.drop()
+        await asyncio.sleep(0.001)
+        assert not any(seat.state.online for seat in seats)
+        await asyncio.sleep(5)
+        assert all(seat.state.online for seat in seats)
+
+
+@in_virtual_time
+async def test_a_device_of_another_profile_is_refused_with_what_it_lacks() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.characteristics = frozenset({gatt.COMMAND, gatt.STATUS})
+    async with row([dispenser]) as (seat,):
+        await asyncio.sleep(1)
+        assert not seat.state.online
+        assert seat.state.problem is not None
+        assert gatt.SLOTS in seat.state.problem
+        assert dispenser.commands == []
+        assert not dispenser.connected
+        dispenser.characteristics = frozenset(gatt.REQUIRED)
+        assert (await seat.until(online=True)).battery_percent is None
+
+
+@in_virtual_time
+async def test_a_device_that_does_not_answer_the_connection_is_given_up() -> None:
+    dispensers = many(2)
+    dispensers[0].answers.clear()
+    async with row(dispensers) as seats:
+        await asyncio.sleep(link.CONNECTED_WITHIN_S + 1)
+        assert seats[0].state.problem == "C4:00 did not connect in time"
+        assert seats[1].state.online
+        dispensers[0].answers.set()
+        await seats[0].until(online=True)
+
+
+# Staying
+
+
+@in_virtual_time
+async def test_an_idle_device_is_asked_how_it_is() -> None:
+    async with linked() as seat:
+        await asyncio.sleep(20)
+        gaps = [b - a for a, b in pairwise(seat.dispenser.status_reads)]
+        assert len(gaps) >= 9
+        assert gaps == pytest.approx([link.KEEP_ALIVE_S] * len(gaps), abs=0.01)
+
+
+@in_virtual_time
+async def test_a_device_that_speaks_is_not_asked() -> None:
+    async with linked() as seat:
+        reads = len(seat.dispenser.status_reads)
+        for _ in range(20):
+            seat.spray(spraying(0))
+            await asyncio.sleep(1)
+        assert len(seat.dispenser.status_reads) == reads
+
+
+@in_virtual_time
+async def test_a_device_that_has_died_silently_is_noticed() -> None:
+    async with linked() as seat:
+        seat.dispenser.answers.clear()
+        await asyncio.sleep(link.KEEP_ALIVE_S + link.PATIENCE_S + 0.1)
+        assert not seat.state.online
+        await seat.until(problem="C4:01 does not answer")
+        seat.dispenser.answers.set()
+        await seat.until(online=True)
+
+
+@in_virtual_time
+async def test_a_write_that_hangs_ends_the_link_and_fails_what_waits() -> None:
+    async with linked() as seat:
+        await asyncio.sleep(1)
+        seat.dispenser.write_takes_s = 3600
+        told = [seat.spray(spraying(n)) for n in range(3)]
+        await asyncio.sleep(link.PATIENCE_S + 0.1)
+        assert seat.state.problem == "C4:01 does not take what is written to it"
+        assert [each.failures for each in told] == [1, 1, 1]
+        seat.dispenser.write_takes_s = 0
+        await seat.until(online=True)
+        assert seat.dispenser.sprays == []
+
+
+@in_virtual_time
+async def test_a_link_that_breaks_while_it_is_written_fails_what_waits() -> None:
+    async with linked() as seat:
+        seat.dispenser.write_takes_s = 1.0
+        told = [seat.spray(spraying(n)) for n in range(3)]
+        await asyncio.sleep(0.1)
+        seat.dispenser.drop()
+        await seat.until(online=False)
+        assert [each.failures for each in told] == [1, 1, 1]
+
+
+@in_virtual_time
+async def test_what_a_device_says_of_itself_is_passed_on() -> None:
+    async with linked() as seat:
+        assert seat.state.slots == (SlotReading(0, 600, 7), SlotReading(1, 600, 9))
+        assert seat.state.battery_percent == 100
+        seat.dispenser.say(gatt.BATTERY_LEVEL, bytes([12]))
+        seat.dispenser.say(gatt.SLOTS, gatt.encode_slots([SlotReading(0, 1, 7)]))
+        seat.dispenser.say(gatt.STATUS, Status(1, Activity.FAULT, 0).encode())
+        assert seat.state == LinkState(
+            online=True, fault=True, slots=(SlotReading(0, 1, 7),), battery_percent=12
+        )
+
+
+@in_virtual_time
+async def test_nonsense_from_a_device_is_no_reason_to_leave_it() -> None:
+    async with linked() as seat:
+        before = seat.state
+        for uuid in (gatt.STATUS, gatt.SLOTS, gatt.BATTERY_LEVEL):
+            seat.dispenser.say(uuid, b"\xff\xff\xff")
+        await asyncio.sleep(0.1)
+        assert seat.state == before
+        assert len(seat.dispenser.connects) == 1

@@ -182,39 +182,44 @@ async def test_without_filters_everything_of_a_kind_is_told(
         assert {(await client.hear("scent"))["zone"] for _ in "12"} == {"A", "B"}
 
 
-@pytest.mark.parametrize(
-    ("filters", "told"),
-    [
-        ({"zones": ["A"]}, ["sea-1", "forest-2", "zone-A"]),
-        ({"zones": ["B"]}, ["zone-B"]),
-        ({"zones": ["A", "B"]}, ["sea-1", "forest-2", "zone-A", "zone-B"]),
-        ({"scents": ["sea-breeze"]}, ["sea-1"]),
-        ({"seats": ["A-1-1"]}, ["sea-1", "zone-A"]),
-        ({"seats": ["B-1-1"]}, ["zone-B"]),
-        ({"seats": ["A-1-1", "B-1-1"]}, ["sea-1", "zone-A", "zone-B"]),
-        ({"zones": ["A"], "scents": ["forest"]}, ["forest-2", "zone-A"]),
-        ({"seats": ["A-1-1"], "scents": ["forest"]}, ["zone-A"]),
-        ({"zones": ["B"], "seats": ["A-1-1"]}, []),
-    ],
-)
+FILTERS: list[tuple[Message, list[str]]] = [
+    ({"zones": ["A"]}, ["sea-1", "forest-2", "zone-A"]),
+    ({"zones": ["B"]}, ["zone-B"]),
+    ({"zones": ["A", "B"]}, ["sea-1", "forest-2", "zone-A", "zone-B"]),
+    ({"scents": ["sea-breeze"]}, ["sea-1"]),
+    ({"seats": ["A-1-1"]}, ["sea-1", "zone-A"]),
+    ({"seats": ["B-1-1"]}, ["zone-B"]),
+    ({"seats": ["A-1-1", "B-1-1"]}, ["sea-1", "zone-A", "zone-B"]),
+    ({"zones": ["A"], "scents": ["forest"]}, ["forest-2", "zone-A"]),
+    ({"seats": ["A-1-1"], "scents": ["forest"]}, ["zone-A"]),
+    ({"zones": ["B"], "seats": ["A-1-1"]}, []),
+]
+
+
 async def test_filters_let_through_what_passes_all_of_them(
-    open_house: OpenHouse, tmp_path: Path, filters: Message, told: list[str]
+    open_house: OpenHouse, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     async with (
         open_house(theatre=two_zones(tmp_path)) as house,
-        enter(house.gateway_url, "operator") as watch,
         enter(house.gateway_url) as engine,
+        AsyncExitStack() as audience,
     ):
-        await watch.ask("subscribe", events=["scent"], **filters)
-        await engine.ask("subscribe", events=["scent"])  # and is told of each after `watch`
+        watchers = []
+        for filters, told in FILTERS:
+            watch = await audience.enter_async_context(enter(house.gateway_url, "operator"))
+            await watch.ask("subscribe", events=["scent"], **filters)
+            watchers.append((filters, told, watch))
+        await engine.ask("subscribe", events=["scent"])  # and is told after all the others
         await engine.cue("sea-1", "sea-breeze", {"seats": ["A-1-1"]}, duration_ms=1)
         await engine.cue("forest-2", "forest", {"seats": ["A-2-2"]}, duration_ms=1)
-        await engine.cue("zone-A", "forest", {"zones": ["A"]}, mix=True, duration_ms=1)
-        await engine.cue("zone-B", "forest", {"zones": ["B"]}, duration_ms=1)
-
+        await engine.cue("zone-A", "forest", {"zones": ["A"]}, mix=True, priority=6)
+        await engine.cue("zone-B", "forest", {"zones": ["B"]})
         for _ in range(4):
             await engine.hear("scent")
-        assert [event["cue"] for event in await watch.hear_all("scent")] == told
+
+        for filters, told, watch in watchers:
+            with subtests.test(**filters):
+                assert [event["cue"] for event in await watch.hear_all("scent")] == told
 
 
 async def test_one_event_comes_once_however_many_subscriptions_want_it(house: House) -> None:

@@ -193,14 +193,16 @@ async def test_the_token_of_a_role_opens_it(open_house: OpenHouse, role: str, se
         assert client.welcome["protocol"] == 1
 
 
-@pytest.mark.parametrize("wrong", [{}, {"token": "guessed"}, {"token": "for-me"}, {"token": ""}])
 async def test_a_wrong_or_missing_token_is_not_authenticated_and_closed_with_1008(
-    open_house: OpenHouse, wrong: Message
+    open_house: OpenHouse, subtests: pytest.Subtests
 ) -> None:
-    async with open_house(tokens=TOKENS) as house, connect(house.gateway_url) as client:
-        error = await client.ask("hello", id="h", **HELLO, **wrong)
-        assert (error["re"], error["code"]) == ("h", "not-authenticated")
-        assert await client.hear_the_end() == 1008
+    async with open_house(tokens=TOKENS) as house:
+        for wrong in ({}, {"token": "guessed"}, {"token": "for-me"}, {"token": ""}):
+            with subtests.test(**wrong):
+                async with connect(house.gateway_url) as client:
+                    error = await client.ask("hello", id="h", **HELLO, **wrong)
+                    assert (error["re"], error["code"]) == ("h", "not-authenticated")
+                    assert await client.hear_the_end() == 1008
 
 
 async def test_where_no_token_is_required_any_will_do(house: House) -> None:

@@ -110,6 +110,8 @@ async def test_levels_and_running_sprays_of_a_client_that_is_gone_stop_within_a_
             assert {seat for seat, _ in house.memory("A").open_slots()} == {"A-2-2"}
             client.line.let_go()
             await client.hear_the_end()
+        async with enter(house.gateway_url, resume=client.session) as again:
+            assert again.session == client.session
 
 
 async def test_when_a_client_leaves_cleanly_its_levels_end_and_its_sprays_end_by_themselves(

@@ -12,7 +12,7 @@ import os
 import re
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +36,9 @@ from scentrt.errors import ConfigError
 log = logging.getLogger(__name__)
 
 CONFIG_FILE = Path("scentrt.toml")
+
+_WELCOME_ROOM, _WELCOME_ZONE = 30_000, 48
+"""A welcome names all zones in one frame of under 32 KiB; what a zone takes but for its names."""
 
 
 def _is(pattern: str, what: str) -> AfterValidator:
@@ -261,7 +264,18 @@ def load_theatre(path: Path | None) -> TheatrePlan:
         field, problem = _what_does_not_fit(plan, plans[:number])
         if problem:
             raise ConfigError(f"{path}: zones[{number}].{field}", problem)
+    told = sum(_WELCOME_ZONE + len(plan.id) + _told_bytes(plan.slots) for plan in plans)
+    if told > _WELCOME_ROOM:
+        raise ConfigError(
+            f"{path}: zones",
+            "the zones and their scents are too many to be told in one welcome; use shorter names "
+            "or make it two theatres",
+        )
     return TheatrePlan(file.name, tuple(plans))
+
+
+def _told_bytes(scents: Iterable[str]) -> int:
+    return sum(2 * len(scent.encode()) + len('"",') for scent in set(scents))
 
 
 def _what_does_not_fit(plan: ZonePlan, before: Sequence[ZonePlan]) -> tuple[str, str]:

@@ -280,6 +280,16 @@ class TestTheatre:
         plan = load_theatre(folder / "big.toml")
         assert sum(len(zone.seat_ids()) for zone in plan.zones) == 20_000
 
+    def test_more_zones_and_scents_than_a_welcome_can_tell_are_refused(self, folder: Path) -> None:
+        slots = ", ".join(f'"a-rather-long-name-of-a-scent-{n}"' for n in range(16))
+        zones = "".join(
+            f'[[zones]]\nid = "Z{n}"\nrows = 1\nseats_per_row = 1\nslots = [{slots}]\n'
+            for n in range(100)
+        )
+        (folder / "many.toml").write_text(f'name = "Many"\n{zones}', encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"zones: .*too many to be told in one welcome"):
+            load_theatre(folder / "many.toml")
+
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [

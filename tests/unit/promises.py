@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from scentrt.domain.cues import Cue, CueKey, LevelKey, OwnerId, Scent, SeatId, ZoneId
+from scentrt.domain.cues import Cue, CueKey, Level, LevelKey, OwnerId, Scent, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Refusal, Refused, Release
 from scentrt.domain.doses import US_PER_S, Limits
 from scentrt.domain.events import (
+    ACTIVE,
+    ENDED,
     CueDispatched,
     Event,
     LevelChanged,
@@ -60,6 +62,8 @@ class Promises:
         self.forbidden: set[CueKey] = set()
         self.stops: list[tuple[float, OwnerId | None, tuple[SeatId, ...] | None]] = []
         self.away: set[OwnerId] = set()
+        # Levels as they were set last, and what their senders were told last.
+        self.levels: dict[LevelKey, Level] = {}
         self.states: dict[LevelKey, str] = {}
 
     def restart(self, seats: Iterable[Seat]) -> None:
@@ -110,6 +114,16 @@ class Promises:
             case Refused(reason):
                 assert reason == Refusal.TOO_LATE
                 assert self.now > cue.due_ms + cue.ttl_ms
+
+    def hold(self, level: Level) -> None:
+        """Set a level, and see that it does not outdo a stop."""
+        self.levels[level.key] = level
+        before = len(self.devices.breaths)
+        with self.deciding(levels_of=level.key.owner):
+            self.zone.level(level, self.now)
+        if level.intensity > 0:
+            for breath in self.devices.breaths[before:]:
+                assert not self._is_stopped(level, breath.seat)
 
     def stop(
         self, owner: OwnerId | None, seats: tuple[SeatId, ...] | None, asked_ms: float
@@ -180,6 +194,7 @@ class Promises:
             assert not self.sprayed[key] & seats
             self.sprayed[key] |= seats
         self._judge_events(effects.events, released)
+        self._judge_levels()
 
     def _judge_release(self, order: Release, id: SeatId, levels_of: OwnerId | None) -> None:
         spray, place = order.spray, (id, order.spray.slot)
@@ -218,10 +233,15 @@ class Promises:
         assert cue.seats is None or seat in cue.seats
         assert cue.key not in self.forbidden
         assert cue.key.owner not in self.away
-        for asked_ms, owner, seats in self.stops:
-            if asked_ms >= cue.asked_ms and owner in (None, cue.key.owner):
-                assert seats is not None
-                assert seat not in seats
+        assert not self._is_stopped(cue, seat)
+
+    def _is_stopped(self, asked: Cue | Level, seat: SeatId) -> bool:
+        return any(
+            asked_ms >= asked.asked_ms
+            and owner in (None, asked.key.owner)
+            and (seats is None or seat in seats)
+            for asked_ms, owner, seats in self.stops
+        )
 
     def _judge_clearing(self, seat: SeatId, source: Source) -> None:
         """No other scent is or was there too recently, but for levels of the same owner."""
@@ -234,6 +254,20 @@ class Promises:
             together = source.is_level and other.is_level and source.owner == other.owner
             if other.scent != source.scent and not together:
                 assert closes_ms + self.limits.clearing_ms <= self.now + ROUNDING_MS
+
+    def _judge_levels(self) -> None:
+        """Nothing is sprayed for a level that is not active, and no more than all levels give."""
+        for breath in self.reachable():
+            source = self.sources[breath.seat, breath.slot]
+            if source.is_level:
+                theirs = [
+                    level
+                    for key, level in self.levels.items()
+                    if (key.owner, key.scent) == (source.owner, source.scent)
+                    and (level.seats is None or breath.seat in level.seats)
+                ]
+                assert breath.intensity <= min(1.0, sum(level.intensity for level in theirs)) + 1e-9
+                assert ACTIVE in {self.states.get(level.key) for level in theirs}
 
     def _judge_events(
         self, events: Sequence[Event], released: Mapping[CueKey, set[SeatId]]
@@ -256,6 +290,8 @@ class Promises:
                 case LevelChanged(level=level, state=state):
                     assert state != self.states.get(level)
                     self.states[level] = state
+                    if state == ENDED:
+                        del self.levels[level]
                 case _:
                     pass
         assert self.zone.revision == self.revision

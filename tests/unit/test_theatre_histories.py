@@ -193,8 +193,7 @@ class Histories(RuleBasedStateMachine):
             level = Level(
                 key, intensity, it.now - delay_ms, ttl_ms, whom.seats or whom.goggles or None
             )
-            with it.deciding(levels_of=owner):
-                it.zone.level(level, it.now)
+            it.hold(level)
             it.now += frame_ms
 
     def cue(self, asked: Asked) -> Cue:

@@ -21,7 +21,7 @@ from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.goggles import GogglesDispensers
 from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
 from scentrt.adapters.theatre_store import open_store
-from scentrt.config import Settings, is_loopback, load_theatre
+from scentrt.config import Settings, is_loopback
 from scentrt.domain.cues import GOGGLES_ZONE, Spray, ZoneId
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
 from scentrt.entrypoints.gateway.fanout import FanOut
@@ -29,6 +29,7 @@ from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
 from scentrt.entrypoints.gateway.session import Sessions
 from scentrt.entrypoints.http import Readiness, create_app, serve_http
 from scentrt.errors import ConfigError, StoreUnavailable
+from scentrt.theatre_file import load_theatre
 
 log = logging.getLogger(__name__)
 

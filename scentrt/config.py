@@ -6,19 +6,14 @@ An environment variable is called `SCENTRT_` and the field, with two underscores
 """
 
 import ipaddress
-import json
 import logging
 import os
-import re
-import textwrap
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,38 +23,19 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from scentrt.domain.cues import GOGGLES_ZONE, Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S, Limits
-from scentrt.domain.layout import DEFAULT_THEATRE, TheatrePlan, ZonePlan
 from scentrt.errors import ConfigError
+from scentrt.wording import Section, config_error, matching, unknown
 
 log = logging.getLogger(__name__)
 
 CONFIG_FILE = Path("scentrt.toml")
 
-_WELCOME_ROOM, _WELCOME_ZONE = 30_000, 48
-"""A welcome names all zones in one frame of under 32 KiB; what a zone takes but for its names."""
-
-
-def _is(pattern: str, what: str) -> AfterValidator:
-    """Return a validator that says in words what it wants, where a pattern would say nothing."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(what)
-        return text
-
-    return AfterValidator(check)
-
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GatewaySection(_Section):
+class GatewaySection(Section):
     """Where game engines, goggles and operators connect. Port 0 takes a free one."""
 
     host: str = "127.0.0.1"
@@ -69,14 +45,14 @@ class GatewaySection(_Section):
     max_silence_ms: Annotated[int, Field(ge=500, le=600_000)] = 5_000
 
 
-class HttpSection(_Section):
+class HttpSection(Section):
     """Where the HTTP server listens. Port 0 takes a free one."""
 
     host: str = "127.0.0.1"
     port: Port = 5005
 
 
-class LimitsSection(_Section):
+class LimitsSection(Section):
     """What no seat and no connection exceeds; doses in seconds at full intensity."""
 
     messages_per_s: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
@@ -95,11 +71,11 @@ class LimitsSection(_Section):
         )
 
 
-class TokenSection(_Section):
+class TokenSection(Section):
     """A token by its hash, as `scentrt token new` prints it."""
 
     role: Literal["engine", "goggles", "operator"]
-    sha256: Annotated[str, _is(r"[0-9a-f]{64}", "the hash of a token ('scentrt token new')")]
+    sha256: Annotated[str, matching(r"[0-9a-f]{64}", "the hash of a token ('scentrt token new')")]
     name: str = ""
 
 
@@ -189,7 +165,7 @@ def load_settings(options: Mapping[str, Any] | None = None) -> Settings:
         problem = f"{error}; there, lists and tables are written as JSON"
         raise ConfigError("environment", problem) from error
     except ValidationError as error:
-        raise _config_error("", error) from error
+        raise config_error("", error, *_MODELS) from error
 
 
 def _warn_of_misspelt_variables() -> None:
@@ -198,7 +174,7 @@ def _warn_of_misspelt_variables() -> None:
     for variable in os.environ:
         name = variable.upper().removeprefix(prefix).lower()
         if variable.upper().startswith(prefix) and name.split("__")[0] not in Settings.model_fields:
-            log.warning("%s: %s", variable, _unknown(name.split("__")[0]))
+            log.warning("%s: %s", variable, unknown(name.split("__")[0], Settings.model_fields))
 
 
 def parse_address(field: str, text: str) -> dict[str, str | int]:
@@ -209,166 +185,4 @@ def parse_address(field: str, text: str) -> dict[str, str | int]:
     return {"host": host.removeprefix("[").removesuffix("]") or "127.0.0.1", "port": int(port)}
 
 
-# The theatre file
-
-_ScentName = Annotated[str, _is(r"[^\x00-\x1f\x7f]{1,64}", "1 to 64 characters on one line")]
-
-
-class _ZoneEntry(_Section):
-    id: Annotated[
-        str,
-        _is(r"[A-Za-z0-9_-]{1,32}", "1 to 32 letters, digits, '-' or '_'"),
-        _is(rf"(?!{GOGGLES_ZONE}$).*", "another name, since this is the zone of the goggles"),
-    ]
-    rows: Annotated[int, Field(strict=True, ge=1, le=200)]
-    seats_per_row: Annotated[int, Field(strict=True, ge=1, le=200)]
-    slots: Annotated[tuple[_ScentName, ...], Field(min_length=1, max_length=16)]
-    opted_out: tuple[str, ...] = ()
-    devices: dict[str, Annotated[str, Field(min_length=1)]] = {}
-
-    def plan(self) -> ZonePlan:
-        return ZonePlan(
-            id=ZoneId(self.id),
-            rows=self.rows,
-            seats_per_row=self.seats_per_row,
-            slots=tuple(Scent(slot) for slot in self.slots),
-            opted_out=frozenset(SeatId(seat) for seat in self.opted_out),
-            devices={SeatId(seat): address for seat, address in self.devices.items()},
-        )
-
-
-class _TheatreFile(_Section):
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    zones: Annotated[tuple[_ZoneEntry, ...], Field(min_length=1, max_length=200)]
-
-
-def load_theatre(path: Path | None) -> TheatrePlan:
-    """Read a theatre file; without one the house is one zone of four rows by six seats.
-
-    Raises `ConfigError`.
-    """
-    if path is None:
-        return DEFAULT_THEATRE
-    try:
-        file = _TheatreFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "is not text in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(path), f"is not TOML: {error}") from error
-    except ValidationError as error:
-        raise _config_error(str(path), error) from error
-    plans = [zone.plan() for zone in file.zones]
-    for number, plan in enumerate(plans):
-        field, problem = _what_does_not_fit(plan, plans[:number])
-        if problem:
-            raise ConfigError(f"{path}: zones[{number}].{field}", problem)
-    told = sum(_WELCOME_ZONE + len(plan.id) + _told_bytes(plan.slots) for plan in plans)
-    if told > _WELCOME_ROOM:
-        raise ConfigError(
-            f"{path}: zones",
-            "the zones and their scents are too many to be told in one welcome; use shorter names "
-            "or make it two theatres",
-        )
-    return TheatrePlan(file.name, tuple(plans))
-
-
-def _told_bytes(scents: Iterable[str]) -> int:
-    return sum(2 * len(scent.encode()) + len('"",') for scent in set(scents))
-
-
-def _what_does_not_fit(plan: ZonePlan, before: Sequence[ZonePlan]) -> tuple[str, str]:
-    """Return field and problem where a zone contradicts itself or those before it."""
-    if any(plan.id == other.id for other in before):
-        return "id", f"there is a zone {plan.id!r} already; give each a name of its own"
-    seats = frozenset(plan.seat_ids())
-    last = f"{plan.id}-{plan.rows}-{plan.seats_per_row}"
-    for field, named in ("opted_out", plan.opted_out), ("devices", plan.devices.keys()):
-        for seat in sorted(named - seats):
-            return field, f"there is no seat {seat!r}; the last one of this zone is {last!r}"
-    seat_of = {
-        address.casefold(): seat for other in before for seat, address in other.devices.items()
-    }
-    for seat, address in plan.devices.items():
-        elsewhere = seat_of.setdefault(address.casefold(), seat)
-        if elsewhere != seat:
-            return "devices", f"{address!r} is at {elsewhere!r} and at {seat!r}; it can be at one"
-    return "", ""
-
-
-# What is wrong, in words
-
-
-def _config_error(file: str, error: ValidationError) -> ConfigError:
-    """Say the first thing that is wrong: once that is mended, the next is easier to understand."""
-    # A name that is misspelt is why another one is missing.
-    first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    field = ""
-    for part in first["loc"]:
-        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
-    where = ": ".join(part for part in (file, field) if part)
-    return ConfigError(where or "settings", _problem(first))
-
-
-def _problem(error: ErrorDetails) -> str:
-    name, given, facts = str(error["loc"][-1]), error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return _unknown(name)
-        case "tuple_type" if isinstance(given, dict):
-            return f"expected a list: write [[{name}]], with two brackets on each side"
-        case "value_error":
-            expected = str(facts["error"])
-        case kind:
-            ours = _EXPECTED.get(kind, "").format(**facts)
-            expected = ours or error["msg"].removeprefix("Input should be ")
-    if name == "sha256":
-        return f"expected {expected}"  # what stands there may be a token
-    shown = textwrap.shorten(json.dumps(given, default=str, ensure_ascii=False), 60)
-    return f"expected {expected}, not {shown}"
-
-
-def _unknown(name: str) -> str:
-    alike = get_close_matches(name, _KNOWN_NAMES, n=1)
-    hint = f"did you mean {alike[0]!r}?" if alike else "is it misspelt?"
-    return f"there is no such setting; {hint}"
-
-
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "string_type": "text in quotes",
-    "string_too_short": "some text",
-    "string_too_long": "at most {max_length} characters",
-    "tuple_type": "a list",
-    "dict_type": "a table",
-    "model_type": "a table",
-    "too_short": "at least {min_length} in the list",
-    "too_long": "at most {max_length} in the list",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than_equal": "at most {le:g}",
-}
-"""What Pydantic calls by these names, as the writer of a file would say it."""
-
-_KNOWN_NAMES = {
-    name
-    for section in (
-        Settings,
-        GatewaySection,
-        HttpSection,
-        LimitsSection,
-        TokenSection,
-        _TheatreFile,
-        _ZoneEntry,
-    )
-    for name in section.model_fields
-}
+_MODELS = (Settings, GatewaySection, HttpSection, LimitsSection, TokenSection)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scentrt.actors.reports import REPORT_WITHIN_S
-from scentrt.config import Settings, load_settings, load_theatre
+from scentrt.config import Settings, load_settings
 from scentrt.domain.agenda import MOST_WAITING
 from scentrt.domain.events import Change, Ended
 from scentrt.domain.layout import DEFAULT_THEATRE
@@ -26,6 +26,7 @@ from scentrt.entrypoints.gateway.server import HELLO_WITHIN_S, RESUME_WITHIN_S
 from scentrt.entrypoints.gateway.session import REMEMBERED_CUES, REMEMBERED_MS
 from scentrt.entrypoints.gateway.stream import MAX_WAITING
 from scentrt.entrypoints.gateway.wire import JSON, ROOM
+from scentrt.theatre_file import load_theatre
 
 DOCUMENT = (files("scentrt.entrypoints.gateway") / "protocol.md").read_text(encoding="utf-8")
 YOURS, OURS = "→ ", "← "

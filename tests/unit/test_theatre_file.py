@@ -1,0 +1,185 @@
+"""A theatre file is read as it is written, and what cannot be used is named in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from scentrt.domain.doses import Limits
+from scentrt.domain.layout import DEFAULT_THEATRE
+from scentrt.domain.seats import Slot
+from scentrt.errors import ConfigError
+from scentrt.theatre_file import load_theatre
+
+ROXY = """\
+name = "Roxy"
+[[zones]]
+id = "A"
+rows = 4
+seats_per_row = 6
+slots = ["sea-breeze", "nightclub"]
+"""
+BALCONY = ROXY.replace('name = "Roxy"\n', "").replace('"A"', '"balcony-left"')
+
+
+def test_without_a_file_it_is_one_zone_of_four_rows_with_the_five_scents_of_the_research() -> None:
+    plan = load_theatre(None)
+    assert plan is DEFAULT_THEATRE
+    (zone,) = plan.zones
+    assert zone.seat_ids()[0] == "A-1-1"
+    assert zone.seat_ids()[-1] == "A-4-6"
+    assert zone.slots == ("sea-breeze", "nightclub", "jungle", "forest", "busy-street")
+
+
+def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "roxy.toml"
+    devices = '[zones.devices]\n"A-1-1" = "C0:FF:EE:00:00:01"\n'
+    opted_out = 'opted_out = ["A-4-6"]\n'
+    file.write_text(ROXY + opted_out + devices + BALCONY, encoding="utf-8")
+    plan = load_theatre(file)
+    a, balcony = plan.zones
+    assert (plan.name, a.id, balcony.id) == ("Roxy", "A", "balcony-left")
+    assert (len(a.seat_ids()), balcony.seat_ids()[-1]) == (24, "balcony-left-4-6")
+    assert a.devices == {"A-1-1": "C0:FF:EE:00:00:01"}
+    seats = a.seats(Limits(), online=True)
+    assert [seat.id for seat in seats if seat.opted_out] == ["A-4-6"]
+    slots: list[Slot] = seats[0].slots
+    assert [(slot.number, slot.scent) for slot in slots] == [
+        (0, "sea-breeze"),
+        (1, "nightclub"),
+    ]
+
+
+def test_as_many_seats_as_a_row_of_cinemas_has_are_no_problem(tmp_path: Path) -> None:
+    zones = "".join(
+        f'[[zones]]\nid = "Z{n}"\nrows = 40\nseats_per_row = 50\nslots = ["pine"]\n'
+        for n in range(10)
+    )
+    (tmp_path / "big.toml").write_text(f'name = "Big"\n{zones}', encoding="utf-8")
+    plan = load_theatre(tmp_path / "big.toml")
+    assert sum(len(zone.seat_ids()) for zone in plan.zones) == 20_000
+
+
+def test_more_zones_and_scents_than_a_welcome_can_tell_are_refused(tmp_path: Path) -> None:
+    slots = ", ".join(f'"a-rather-long-name-of-a-scent-{n}"' for n in range(16))
+    zones = "".join(
+        f'[[zones]]\nid = "Z{n}"\nrows = 1\nseats_per_row = 1\nslots = [{slots}]\n'
+        for n in range(100)
+    )
+    (tmp_path / "many.toml").write_text(f'name = "Many"\n{zones}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"zones: .*too many to be told in one welcome"):
+        load_theatre(tmp_path / "many.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "name: is missing"),
+        ('name = "Roxy"', "zones: is missing"),
+        ('name = "Roxy"\nzones = []', "zones: expected at least 1 in the list, not []"),
+        (
+            'name = "Roxy"\n[zones]\nid = "A"',
+            "zones: expected a list: write [[zones]], with two brackets on each side",
+        ),
+        (ROXY.replace("rows = 4\n", ""), "zones[0].rows: is missing"),
+        (ROXY.replace("[[zones]]", "[[zones]"), "is not TOML: Expected"),
+        (ROXY.replace('"Roxy"', '""'), 'name: expected some text, not ""'),
+        (f"colour = 'red'\n{ROXY}", "colour: there is no such setting; is it misspelt?"),
+        (
+            ROXY.replace("seats_per_row", "seats_in_row"),
+            "zones[0].seats_in_row: there is no such setting; did you mean 'seats_per_row'?",
+        ),
+        (
+            ROXY + BALCONY.replace("balcony-left", "A"),
+            "zones[1].id: there is a zone 'A' already; give each a name of its own",
+        ),
+        (
+            ROXY.replace('"A"', '"goggles"'),
+            "zones[0].id: expected another name, since this is the zone of the goggles, "
+            'not "goggles"',
+        ),
+        (
+            ROXY.replace('"A"', '"A 1"'),
+            "zones[0].id: expected 1 to 32 letters, digits, '-' or '_', not \"A 1\"",
+        ),
+        (ROXY.replace('"A"', "1"), "zones[0].id: expected text in quotes, not 1"),
+        (ROXY.replace("rows = 4", "rows = 0"), "zones[0].rows: expected at least 1, not 0"),
+        (
+            ROXY.replace("rows = 4", "rows = 4000"),
+            "zones[0].rows: expected at most 200, not 4000",
+        ),
+        (
+            ROXY.replace("rows = 4", 'rows = "4"'),
+            'zones[0].rows: expected a whole number, not "4"',
+        ),
+        (
+            ROXY.replace("rows = 4", "rows = true"),
+            "zones[0].rows: expected a whole number, not true",
+        ),
+        (
+            ROXY.replace('["sea-breeze", "nightclub"]', "[]"),
+            "zones[0].slots: expected at least 1 in the list, not []",
+        ),
+        (
+            ROXY.replace('"nightclub"', '""'),
+            'zones[0].slots[1]: expected 1 to 64 characters on one line, not ""',
+        ),
+        (
+            ROXY.replace('["sea-breeze", "nightclub"]', '"pine"'),
+            'zones[0].slots: expected a list, not "pine"',
+        ),
+        (
+            ROXY + '[zones.devices]\n"A-1-1" = "aa"\n"A-1-1" = "bb"\n',
+            "is not TOML: Cannot overwrite a value (at line 9",
+        ),
+        (
+            ROXY + '[zones.devices]\n"A-5-1" = "aa"\n',
+            "zones[0].devices: there is no seat 'A-5-1'; the last one of this zone is 'A-4-6'",
+        ),
+        (
+            ROXY + '[zones.devices]\n"A-1-1" = "c0:ff"\n"A-1-2" = "C0:FF"\n',
+            "zones[0].devices: 'C0:FF' is at 'A-1-1' and at 'A-1-2'; it can be at one",
+        ),
+        (
+            ROXY
+            + '[zones.devices]\n"A-1-1" = "aa"\n'
+            + BALCONY
+            + '[zones.devices]\n"balcony-left-1-1" = "aa"\n',
+            "zones[1].devices: 'aa' is at 'A-1-1' and at 'balcony-left-1-1'; it can be at one",
+        ),
+        (
+            ROXY + '[zones.devices]\n"A-1-1" = ""\n',
+            'zones[0].devices.A-1-1: expected some text, not ""',
+        ),
+        (
+            ROXY + 'opted_out = ["B-1-1"]\n',
+            "zones[0].opted_out: there is no seat 'B-1-1'; the last one of this zone is 'A-4-6'",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_field(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / "roxy.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        load_theatre(file)
+    assert str(error.value).startswith(f"{file}: {sentence}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff\xfe", "is not text in UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    file = tmp_path / "roxy.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        load_theatre(file)
+    assert str(error.value) == f"{file}: {sentence}"

@@ -1,17 +1,20 @@
 """The theatre file: zones, seats, slots and devices, in TOML.
 
-Whatever cannot be used is a `ConfigError` that names the file and the field.
+Whatever cannot be used is a `ConfigError` that names the file and the field. A device that cannot
+be used is left out with a remark that names its line, and the house opens without it.
 """
 
+import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from scentrt.domain.cues import GOGGLES_ZONE, Scent, SeatId, ZoneId
-from scentrt.domain.layout import DEFAULT_THEATRE, TheatrePlan, ZonePlan
+from scentrt.domain.layout import DEFAULT_THEATRE, DevicePlan, TheatrePlan, ZonePlan
 from scentrt.errors import ConfigError
 from scentrt.wording import Section, config_error, matching
 
@@ -40,7 +43,7 @@ class _ZoneEntry(Section):
             seats_per_row=self.seats_per_row,
             slots=tuple(Scent(slot) for slot in self.slots),
             opted_out=frozenset(SeatId(seat) for seat in self.opted_out),
-            devices={SeatId(seat): address for seat, address in self.devices.items()},
+            devices={SeatId(seat): DevicePlan(name) for seat, name in self.devices.items()},
         )
 
 
@@ -57,7 +60,9 @@ def load_theatre(path: Path | None) -> TheatrePlan:
     if path is None:
         return DEFAULT_THEATRE
     try:
-        file = _TheatreFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        table, doubled = _parse(lines)
+        file = _TheatreFile.model_validate(table)
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -78,7 +83,92 @@ def load_theatre(path: Path | None) -> TheatrePlan:
             "the zones and their scents are too many to be told in one welcome; use shorter names "
             "or make it two theatres",
         )
-    return TheatrePlan(file.name, tuple(plans))
+    devices = _Devices(path, lines, plans)
+    remarks = [*devices.doubled_seats(doubled), *devices.unknown_seats(), *devices.doubled_names()]
+    return TheatrePlan(file.name, tuple(devices.plans()), tuple(remarks))
+
+
+_SEAT_LINE = re.compile(r'\s*["\']?(?P<seat>[A-Za-z0-9_-]+-\d+-\d+)["\']?\s*=')
+
+
+def _parse(lines: Sequence[str]) -> tuple[dict[str, Any], dict[SeatId, int]]:
+    """Return what the lines say, and the seats that stand there twice with the later line.
+
+    To TOML a key that stands there twice is an error, which would keep the whole house closed.
+    """
+    kept = list(lines)
+    doubled: dict[SeatId, int] = {}
+    while True:
+        try:
+            return tomllib.loads("\n".join([*kept, ""])), doubled
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"Cannot overwrite a value \(at line (\d+)", str(error))
+            again = at and _SEAT_LINE.match(kept[int(at[1]) - 1])
+            if not at or not again:
+                raise
+            doubled[SeatId(again["seat"])] = int(at[1])
+            kept[int(at[1]) - 1] = ""
+
+
+class _Devices:
+    """The devices of a theatre file, of which those that cannot be used are taken out."""
+
+    def __init__(self, path: Path, lines: Sequence[str], plans: Sequence[ZonePlan]) -> None:
+        self._path = path
+        self._plans = plans
+        self._line_of: dict[str, int] = {}
+        for number, line in enumerate(lines, 1):
+            if (found := _SEAT_LINE.match(line)) is not None:
+                self._line_of.setdefault(found["seat"], number)
+        self._devices = {
+            seat: DevicePlan(device.name, self._where(seat))
+            for plan in plans
+            for seat, device in plan.devices.items()
+        }
+
+    def plans(self) -> Iterator[ZonePlan]:
+        """Return the zones with the devices that are left."""
+        for plan in self._plans:
+            left = {s: self._devices[s] for s in plan.devices if s in self._devices}
+            yield replace(plan, devices=left)
+
+    def doubled_seats(self, doubled: dict[SeatId, int]) -> Iterator[str]:
+        """Take out the seats that were given two devices."""
+        for seat, line in doubled.items():
+            where = self._where(seat)
+            yield f"{where}: {seat!r} has another device in line {line}; leave the right one"
+            self._devices.pop(seat, None)
+
+    def unknown_seats(self) -> Iterator[str]:
+        """Take out the seats that are not there."""
+        for plan in self._plans:
+            last = f"{plan.id}-{plan.rows}-{plan.seats_per_row}"
+            for seat in plan.devices.keys() - set(plan.seat_ids()):
+                yield f"{self._where(seat)}: there is no seat {seat!r}; the last one is {last!r}"
+                self._devices.pop(seat, None)
+
+    def doubled_names(self) -> Iterator[str]:
+        """Take out the devices that are at two seats: at which, nobody knows."""
+        seats_of: dict[str, list[SeatId]] = {}
+        for seat, device in self._devices.items():
+            seats_of.setdefault(device.name.casefold(), []).append(seat)
+        for seats in seats_of.values():
+            if len(seats) > 1:
+                yield self._at_one(seats)
+                for seat in seats:
+                    del self._devices[seat]
+
+    def _at_one(self, seats: Collection[SeatId]) -> str:
+        first, *others = seats
+        elsewhere = ", ".join(f"{seat!r} (line {self._line_of.get(seat, '?')})" for seat in others)
+        device = self._devices[first]
+        return (
+            f"{device.where}: {device.name!r} is at {first!r} and at {elsewhere}; leave it at one"
+        )
+
+    def _where(self, seat: str) -> str:
+        line = self._line_of.get(seat)
+        return str(self._path) if line is None else f"{self._path} line {line}"
 
 
 def _told_bytes(scents: Iterable[str]) -> int:
@@ -91,14 +181,6 @@ def _what_does_not_fit(plan: ZonePlan, before: Sequence[ZonePlan]) -> tuple[str,
         return "id", f"there is a zone {plan.id!r} already; give each a name of its own"
     seats = frozenset(plan.seat_ids())
     last = f"{plan.id}-{plan.rows}-{plan.seats_per_row}"
-    for field, named in ("opted_out", plan.opted_out), ("devices", plan.devices.keys()):
-        for seat in sorted(named - seats):
-            return field, f"there is no seat {seat!r}; the last one of this zone is {last!r}"
-    seat_of = {
-        address.casefold(): seat for other in before for seat, address in other.devices.items()
-    }
-    for seat, address in plan.devices.items():
-        elsewhere = seat_of.setdefault(address.casefold(), seat)
-        if elsewhere != seat:
-            return "devices", f"{address!r} is at {elsewhere!r} and at {seat!r}; it can be at one"
+    for seat in sorted(plan.opted_out - seats):
+        return "opted_out", f"there is no seat {seat!r}; the last one of this zone is {last!r}"
     return "", ""

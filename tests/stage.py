@@ -12,7 +12,7 @@ from scentrt.actors.actor import supervise
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.house import Latch
 from scentrt.actors.ledger import Ledger
-from scentrt.actors.messages import TakeCue
+from scentrt.actors.messages import DeviceState, TakeCue
 from scentrt.actors.reports import Report, Written
 from scentrt.actors.zone import ZoneActor
 from scentrt.domain.cues import Cue, CueKey, OwnerId, Scent, SeatId, Spray, ZoneId
@@ -59,6 +59,7 @@ class StagedDispensers:
         self.silent: set[SeatId] = set()
         self.jammed: set[SeatId] = set()
         self.broken = False
+        self.devices: dict[SeatId, DeviceState] = {}
 
     @property
     def sprayed(self) -> list[Sprayed]:
@@ -88,6 +89,10 @@ class StagedDispensers:
             for seat, open_slot in self.open
             if seat in seats and slot in {None, open_slot}
         }
+
+    def device(self, seat: SeatId) -> DeviceState | None:
+        """Return what the test has put into `devices`."""
+        return self.devices.get(seat)
 
     def speak(self) -> None:
         """Let the silent ones say what they have done so far."""

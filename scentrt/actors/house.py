@@ -134,6 +134,10 @@ class House:
         """Return the scents in the slots of a zone; none are known beforehand for goggles."""
         return next((plan.slots for plan in self.plan.zones if plan.id == zone), ())
 
+    def has_devices(self, zone: ZoneId) -> bool:
+        """Say whether seats of a zone have a device that there is something to tell of."""
+        return any(plan.id == zone and plan.devices for plan in self.plan.zones)
+
     def check_scent(self, scent: Scent) -> None:
         """Raise `UnknownScent` where no zone carries the scent, nor any goggles."""
         if scent not in self._scents and not self.guests.carry(scent):

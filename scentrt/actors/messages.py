@@ -102,12 +102,43 @@ class Connected(Message[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck(Message[None]):
+    """A slot of a seat's dispenser does not close although it was told to, or closes again."""
+
+    seat: SeatId
+    stuck: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect(Message[None]):
+    """A device that calls itself a seat's could not prove that it is."""
+
+    seat: SeatId
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What is known of a seat's device, and of the link to it, beyond what is decided on."""
+
+    latency_ms: float | None = None
+    """From an order to the end of its write, smoothed; None before the first."""
+    battery_percent: int | None = None
+    expired: int = 0
+    """How many sprays were dropped since they had waited beyond their time to live."""
+    problem: str | None = None
+    """Why the device cannot be reached, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Some of a zone's seats as they are at a revision; `pages` is how many pages there are."""
+    """Some of a zone's seats as they are at a revision, with their devices where there are any.
+
+    `pages` is how many pages there are.
+    """
 
     revision: int
     pages: int
-    seats: tuple[Seat, ...]
+    seats: tuple[tuple[Seat, DeviceState | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +162,7 @@ ZoneMessage = (
     | TakePlace
     | LeavePlace
     | Connected
+    | Stuck
+    | Suspect
     | ReadPage
 )

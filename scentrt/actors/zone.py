@@ -19,6 +19,7 @@ from scentrt.actors.ledger import Ledger
 from scentrt.actors.messages import (
     CancelCue,
     Connected,
+    DeviceState,
     EndPanic,
     Forget,
     Hush,
@@ -28,6 +29,8 @@ from scentrt.actors.messages import (
     ReadPage,
     SetLevel,
     Stop,
+    Stuck,
+    Suspect,
     TakeCue,
     TakePlace,
     WelcomeBack,
@@ -84,6 +87,9 @@ class Dispensers(Protocol):
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Close a slot at these seats, or all their slots."""
+
+    def device(self, seat: SeatId) -> DeviceState | None:
+        """Return what is known of a seat's device; None where there is none to know of."""
 
 
 class Listeners(Protocol):
@@ -254,8 +260,12 @@ class ZoneActor:
                 zone.leave_place(seat, now_ms)
             case Connected(seat, online):
                 zone.connect(seat, now_ms, online=online)
+            case Stuck(seat, stuck):
+                zone.stick(seat, now_ms, stuck=stuck)
+            case Suspect(seat):
+                zone.suspect(seat, now_ms)
             case ReadPage(page, slots_per_page):
-                return _page(zone, page, slots_per_page)
+                return self._page(zone, page, slots_per_page)
             case _:
                 assert_never(message)
         return None
@@ -324,13 +334,14 @@ class ZoneActor:
             self._unsettled.pop(account.cue, None)
             account.close()
 
+    def _page(self, zone: Zone, page: int, slots_per_page: int) -> Page:
+        widest = max((len(seat.slots) for seat in zone.seats), default=1)
+        size = max(1, slots_per_page // max(1, widest))
+        pages = max(1, -(-len(zone.seats) // size))
+        seats = zone.seats[(page - 1) * size : page * size]
+        devices = [self._dispensers.device(seat.id) for seat in seats]
+        return Page(zone.revision, pages, tuple(zip(seats, devices, strict=True)))
+
 
 def _ignore(_: Written) -> None:
     """Nobody wants to know of this order."""
-
-
-def _page(zone: Zone, page: int, slots_per_page: int) -> Page:
-    widest = max((len(seat.slots) for seat in zone.seats), default=1)
-    size = max(1, slots_per_page // max(1, widest))
-    pages = max(1, -(-len(zone.seats) // size))
-    return Page(zone.revision, pages, tuple(zone.seats[(page - 1) * size : page * size]))

@@ -27,6 +27,8 @@ class Change(StrEnum):
     SEAT_ONLINE = "seat-online"
     SEAT_OFFLINE = "seat-offline"
     SEAT_STUCK = "seat-stuck"
+    SEAT_LOOSE = "seat-loose"
+    SEAT_IMPOSTOR = "seat-impostor"
     PANICKED = "panicked"
     RELEASED = "released"
     RESTARTED = "restarted"

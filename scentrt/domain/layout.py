@@ -12,6 +12,17 @@ MARKET_SCENTS = ("sea-breeze", "nightclub", "jungle", "forest", "busy-street")
 
 
 @dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """A seat's dispenser: its address, or the serial number that it advertises.
+
+    `where` is the place where that is written, for whoever has to mend it.
+    """
+
+    name: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ZonePlan:
     """A block of seats that are equipped alike; row and seat numbers count from 1."""
 
@@ -20,7 +31,7 @@ class ZonePlan:
     seats_per_row: int
     slots: tuple[Scent, ...]
     opted_out: frozenset[SeatId] = frozenset()
-    devices: Mapping[SeatId, str] = field(default_factory=dict)
+    devices: Mapping[SeatId, DevicePlan] = field(default_factory=dict)
 
     def seat_ids(self) -> list[SeatId]:
         """Return the ids of the seats, row by row: `A-1-1`, `A-1-2` and so on."""
@@ -43,10 +54,14 @@ class ZonePlan:
 
 @dataclass(frozen=True, slots=True)
 class TheatrePlan:
-    """All zones of a house, in the order of the theatre file."""
+    """All zones of a house, in the order of the theatre file.
+
+    `remarks` are sentences about devices that were left out; the rest of the house works.
+    """
 
     name: str
     zones: tuple[ZonePlan, ...]
+    remarks: tuple[str, ...] = ()
 
 
 DEFAULT_THEATRE = TheatrePlan(

@@ -112,7 +112,7 @@ class Seat:
         "online",
         "opted_out",
         "slots",
-        "stuck",
+        "stuck_since_ms",
     )
 
     def __init__(
@@ -120,7 +120,7 @@ class Seat:
     ) -> None:
         self.id = id
         self.online = True
-        self.stuck = False
+        self.stuck_since_ms: float | None = None
         self.opted_out = False
         self.budget = DoseBudget(limits)
         self._limits = limits
@@ -129,6 +129,27 @@ class Seat:
         # Where the scents in the air came from: these slots, and those of a former dispenser.
         self._sources: list[Slot] = []
         self.fit(slots, 0.0, anything=anything)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a slot of the dispenser does not close."""
+        return self.stuck_since_ms is not None
+
+    def stick(self, now_ms: float) -> None:
+        """Note that a slot does not close: nothing is sprayed here until it has come loose."""
+        self.stuck_since_ms = now_ms
+
+    def loosen(self, now_ms: float) -> None:
+        """Count what an open slot has given since `stick`, and take sprays again.
+
+        Which slot it was is not known, so all of their scents have to clear.
+        """
+        if self.stuck_since_ms is not None:
+            self.budget.charge(dose_us(1.0, now_ms - self.stuck_since_ms), now_ms)
+            self.stuck_since_ms = None
+            self._air_until_ms = max(self._air_until_ms, now_ms)
+            for slot in self.slots:
+                slot.until_ms = max(slot.until_ms, now_ms)
 
     def fit(self, slots: list[Slot], now_ms: float, *, anything: bool = False) -> None:
         """Give the seat another dispenser; what the person there already got still counts."""
@@ -151,7 +172,7 @@ class Seat:
 
         Releases nothing. `at_ms` is `now_ms`, or later for a cue that waits.
         """
-        if self.opted_out or self.stuck or not self.online:
+        if self.opted_out or self.stuck_since_ms is not None or not self.online:
             return self._why_unavailable()
         slots = self._by_scent.get(scent) or self._improvise(scent)
         if slots is None:
@@ -186,7 +207,7 @@ class Seat:
 
         What levels of one owner give to one slot adds up, to full intensity at most.
         """
-        if self.opted_out or self.stuck or not self.online:
+        if self.opted_out or self.stuck_since_ms is not None or not self.online:
             return self._why_unavailable()
         slots = self._by_scent.get(key.scent) or self._improvise(key.scent)
         if slots is None:

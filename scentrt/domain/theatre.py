@@ -311,6 +311,25 @@ class Zone:
         change = Change.SEAT_ONLINE if online else Change.SEAT_OFFLINE
         self._bulletin.changed(change, id, now_ms)
 
+    def stick(self, id: SeatId, now_ms: float, *, stuck: bool) -> None:
+        """Note that a slot of a seat does not close, or that all of them do again.
+
+        Meanwhile nothing is sprayed there. What one open slot gave counts once it has come loose.
+        """
+        seat = self._seating.get(id)
+        if seat is None or seat.stuck == stuck:
+            return
+        if stuck:
+            seat.stick(now_ms)
+        else:
+            seat.loosen(now_ms)
+        self._bulletin.changed(Change.SEAT_STUCK if stuck else Change.SEAT_LOOSE, id, now_ms)
+
+    def suspect(self, id: SeatId, now_ms: float) -> None:
+        """Raise the alarm over a device that calls itself a seat's and cannot prove it."""
+        if self._seating.get(id) is not None:
+            self._bulletin.changed(Change.SEAT_IMPOSTOR, id, now_ms)
+
     def _close_all(self, seat: Seat, now_ms: float) -> None:
         """Close what was open when the connection broke; the first word to a new one is a stop."""
         self._halt(_owned_by(None), [seat], Ended.RESTARTED, now_ms)

@@ -117,7 +117,8 @@ class Promises:
 
     def hold(self, level: Level) -> None:
         """Set a level, and see that it does not outdo a stop."""
-        self.levels[level.key] = level
+        if self.now < level.asked_ms + level.ttl_ms:  # else it comes too late to mean anything
+            self.levels[level.key] = level
         before = len(self.devices.breaths)
         with self.deciding(levels_of=level.key.owner):
             self.zone.level(level, self.now)

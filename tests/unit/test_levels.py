@@ -185,7 +185,8 @@ def test_a_level_is_refused_for_the_reasons_of_a_cue(reason: str) -> None:
     seat = venue.seat()
     seat.opted_out = reason == "opted-out"
     seat.online = reason != "offline"
-    seat.stuck = reason == "stuck"
+    if reason == "stuck":
+        seat.stick(venue.clock)
     venue.level(0.5, PINE if reason == "no-such-scent" else SEA)
     assert states(venue) == [reason]
     assert venue.devices.breaths == []

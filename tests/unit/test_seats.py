@@ -3,7 +3,7 @@
 import pytest
 
 from scentrt.domain.cues import SeatId
-from scentrt.domain.events import Ended, ScentEnded
+from scentrt.domain.events import Change, Ended, ScentEnded, ZoneChanged
 from tests.unit.venue import A1, A2, FILM, GAME, PINE, SEA, TAR, Venue, key, skipped, targets
 
 
@@ -43,7 +43,7 @@ def test_who_cannot_be_reached_is_skipped() -> None:
 
 def test_a_stuck_dispenser_is_skipped() -> None:
     venue = Venue(SEA)
-    venue.seat().stuck = True
+    venue.stick(A1, stuck=True)
     assert skipped(venue.cue()) == {"stuck": 1}
 
 
@@ -252,6 +252,38 @@ def test_a_dispenser_that_is_found_again_is_stopped() -> None:
     [ended] = venue.heard(ScentEnded)
     assert ended.reason == Ended.RESTARTED
     assert sum(venue.zone.take_doses().values()) == 4_000_000
+
+
+# A dispenser that does not close
+
+
+def test_a_dispenser_that_sticks_and_comes_loose_is_told_of_once_each() -> None:
+    venue = Venue(SEA)
+    for stuck in (True, True, False, False):
+        venue.stick(A1, stuck=stuck)
+    changes = [(event.change, event.seat) for event in venue.heard(ZoneChanged)]
+    assert changes == [(Change.SEAT_STUCK, A1), (Change.SEAT_LOOSE, A1)]
+
+
+def test_what_a_stuck_slot_gave_counts_and_has_to_clear() -> None:
+    venue = Venue(SEA, PINE)
+    venue.stick(A1, stuck=True)
+    venue.at(15_000)
+    venue.stick(A1, stuck=False)
+    assert sum(venue.zone.take_doses().values()) == 15_000_000
+    assert skipped(venue.cue(1, PINE)) == skipped(venue.cue(2, SEA)) == {"clearing": 1}
+    venue.at(17_000)
+    assert skipped(venue.cue(3, lasts=5_100)) == {"dose-limit": 1}
+    assert targets(venue.cue(4, lasts=4_900)) == 1
+
+
+def test_a_device_that_only_calls_itself_a_seats_raises_an_alarm() -> None:
+    venue = Venue(SEA)
+    with venue.acting():
+        venue.zone.suspect(A1, venue.clock)
+        venue.zone.suspect(SeatId("A-9-9"), venue.clock)
+    [alarm] = venue.heard(ZoneChanged)
+    assert (alarm.change, alarm.seat) == (Change.SEAT_IMPOSTOR, A1)
 
 
 # Owners

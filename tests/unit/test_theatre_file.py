@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scentrt.domain.doses import Limits
-from scentrt.domain.layout import DEFAULT_THEATRE
+from scentrt.domain.layout import DEFAULT_THEATRE, DevicePlan
 from scentrt.domain.seats import Slot
 from scentrt.errors import ConfigError
 from scentrt.theatre_file import load_theatre
@@ -19,6 +19,7 @@ seats_per_row = 6
 slots = ["sea-breeze", "nightclub"]
 """
 BALCONY = ROXY.replace('name = "Roxy"\n', "").replace('"A"', '"balcony-left"')
+STALLS = BALCONY.replace("balcony-left", "B")
 
 
 def test_without_a_file_it_is_one_zone_of_four_rows_with_the_five_scents_of_the_research() -> None:
@@ -39,7 +40,8 @@ def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
     a, balcony = plan.zones
     assert (plan.name, a.id, balcony.id) == ("Roxy", "A", "balcony-left")
     assert (len(a.seat_ids()), balcony.seat_ids()[-1]) == (24, "balcony-left-4-6")
-    assert a.devices == {"A-1-1": "C0:FF:EE:00:00:01"}
+    assert a.devices == {"A-1-1": DevicePlan("C0:FF:EE:00:00:01", f"{file} line 9")}
+    assert plan.remarks == ()
     seats = a.seats(Limits(), online=True)
     assert [seat.id for seat in seats if seat.opted_out] == ["A-4-6"]
     slots: list[Slot] = seats[0].slots
@@ -128,25 +130,6 @@ def test_more_zones_and_scents_than_a_welcome_can_tell_are_refused(tmp_path: Pat
             'zones[0].slots: expected a list, not "pine"',
         ),
         (
-            ROXY + '[zones.devices]\n"A-1-1" = "aa"\n"A-1-1" = "bb"\n',
-            "is not TOML: Cannot overwrite a value (at line 9",
-        ),
-        (
-            ROXY + '[zones.devices]\n"A-5-1" = "aa"\n',
-            "zones[0].devices: there is no seat 'A-5-1'; the last one of this zone is 'A-4-6'",
-        ),
-        (
-            ROXY + '[zones.devices]\n"A-1-1" = "c0:ff"\n"A-1-2" = "C0:FF"\n',
-            "zones[0].devices: 'C0:FF' is at 'A-1-1' and at 'A-1-2'; it can be at one",
-        ),
-        (
-            ROXY
-            + '[zones.devices]\n"A-1-1" = "aa"\n'
-            + BALCONY
-            + '[zones.devices]\n"balcony-left-1-1" = "aa"\n',
-            "zones[1].devices: 'aa' is at 'A-1-1' and at 'balcony-left-1-1'; it can be at one",
-        ),
-        (
             ROXY + '[zones.devices]\n"A-1-1" = ""\n',
             'zones[0].devices.A-1-1: expected some text, not ""',
         ),
@@ -165,6 +148,74 @@ def test_what_is_wrong_is_said_with_file_and_field(
         load_theatre(file)
     assert str(error.value).startswith(f"{file}: {sentence}")
     assert "\n" not in str(error.value)
+
+
+DEVICES = (
+    ROXY
+    + """\
+[zones.devices]
+A-1-1 = "SD-0001"
+"A-1-2" = "SD-0002"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "left", "remarks"),
+    [
+        (
+            'A-1-1 = "SD-0003"\n',
+            ["A-1-2"],
+            ["line 8: 'A-1-1' has another device in line 10; leave the right one"],
+        ),
+        (
+            'A-5-1 = "SD-0003"\n',
+            ["A-1-1", "A-1-2"],
+            ["line 10: there is no seat 'A-5-1'; the last one is 'A-4-6'"],
+        ),
+        (
+            'A-1-3 = "sd-0001"\nA-1-4 = "SD-0004"\n',
+            ["A-1-2", "A-1-4"],
+            ["line 8: 'SD-0001' is at 'A-1-1' and at 'A-1-3' (line 10); leave it at one"],
+        ),
+        (
+            STALLS + '[zones.devices]\nB-1-1 = "SD-0001"\n',
+            ["A-1-2"],
+            ["line 8: 'SD-0001' is at 'A-1-1' and at 'B-1-1' (line 16); leave it at one"],
+        ),
+        (
+            '"A-1-2" = "SD-0003"\nA-1-3 = "SD-0001"\nZ-9-9 = "x"\n',
+            [],
+            [
+                "line 9: 'A-1-2' has another device in line 10; leave the right one",
+                "line 12: there is no seat 'Z-9-9'; the last one is 'A-4-6'",
+                "line 8: 'SD-0001' is at 'A-1-1' and at 'A-1-3' (line 11); leave it at one",
+            ],
+        ),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_left_out_with_its_line_and_the_house_opens(
+    tmp_path: Path, more: str, left: list[str], remarks: list[str]
+) -> None:
+    file = tmp_path / "roxy.toml"
+    file.write_text(DEVICES + more, encoding="utf-8")
+    plan = load_theatre(file)
+    assert [seat for zone in plan.zones for seat in zone.devices] == left
+    assert list(plan.remarks) == [f"{file} {remark}" for remark in remarks]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ROXY + "rows = 5\n",
+        ROXY + "[zones.devices]\nA-1-1 = { a = 1 }\n[zones.devices]\n",
+    ],
+)
+def test_what_else_is_there_twice_is_no_toml(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "roxy.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"roxy\.toml: is not TOML: Cannot "):
+        load_theatre(file)
 
 
 @pytest.mark.parametrize(

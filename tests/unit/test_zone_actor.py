@@ -5,11 +5,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from scentrt.actors.messages import (
+    DeviceState,
     EndPanic,
     Panic,
     ReadPage,
     SetLevel,
     Stop,
+    Stuck,
+    Suspect,
     TakeCue,
 )
 from scentrt.actors.reports import Report
@@ -194,6 +197,33 @@ class TestMailbox:
                 await trio.lowlevel.checkpoint()
                 longest = max(longest, len(stage.reports) - done)
         assert longest <= 3 * 32
+
+
+class TestDevices:
+    async def test_what_is_known_of_devices_is_on_the_page_of_their_seats(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        known = DeviceState(latency_ms=2.5, battery_percent=97)
+        stage.dispensers.devices[stage.seats[1]] = known
+        async with stage.play():
+            page = await stage.ref.ask(ReadPage(1, 1_000))
+        assert [device for _, device in page.seats] == [None, known, None, None, None, None]
+
+    async def test_a_device_that_sticks_is_left_out_until_it_comes_loose(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        async with stage.play():
+            stage.ref.tell(Stuck(stage.seats[0], stuck=True), urgent=True)
+            assert await stage.targets(stage.cue("c-1")) == 5
+            stage.ref.tell(Stuck(stage.seats[0], stuck=False), urgent=True)
+            await trio.sleep(stage.limits.clearing_ms / 1000)
+            assert await stage.targets(stage.cue("c-2")) == 6
+            stage.ref.tell(Suspect(stage.seats[2]))
+            await stage.ref.ask(ReadPage(1, 1_000))
+        changes = [
+            event.change for event in stage.audience.events if isinstance(event, ZoneChanged)
+        ]
+        assert changes == [Change.SEAT_STUCK, Change.SEAT_LOOSE, Change.SEAT_IMPOSTOR]
 
 
 class TestLifetime:

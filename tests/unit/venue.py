@@ -159,6 +159,11 @@ class Venue:
         with self.acting():
             self.zone.connect(seat, self.clock, online=online)
 
+    def stick(self, seat: SeatId, *, stuck: bool) -> None:
+        """Hear from a device that a slot of it does not close, or that all do again."""
+        with self.acting():
+            self.zone.stick(seat, self.clock, stuck=stuck)
+
     @contextmanager
     def acting(self) -> Iterator[None]:
         """Do what the zone has decided meanwhile."""

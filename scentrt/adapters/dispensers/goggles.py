@@ -79,6 +79,9 @@ class GogglesDispensers:
             if headset is not None:
                 headset.halt(slot)
 
+    def device(self, seat: SeatId) -> None:
+        """Know nothing of a device: goggles look after their own."""
+
     def _answer(self, done: Callable[[Written], None], *, ok: bool) -> None:
         now_ms = self._clock.now_ms()
         done(Written(int(ok), int(not ok), now_ms, now_ms))

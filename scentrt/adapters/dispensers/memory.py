@@ -54,6 +54,9 @@ class MemoryDispensers:
             for key in [key for key in self._open_until if key[0] in halted]:
                 del self._open_until[key]
 
+    def device(self, seat: SeatId) -> None:
+        """Know nothing of a device: there is none."""
+
     @property
     def received(self) -> list[Received]:
         """What each dispenser was told, in order."""
@@ -80,3 +83,6 @@ class NoDispensers:
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Do nothing: nothing is open."""
+
+    def device(self, seat: SeatId) -> None:
+        """Know nothing of a device: there is none."""

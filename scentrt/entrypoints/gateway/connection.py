@@ -4,6 +4,7 @@ Nothing here waits for a zone. Answers are pushed in the zone's own turn, so a s
 right behind a cue is sent on at once, however much waits before them.
 """
 
+import textwrap
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,15 @@ from msgspec import UNSET, json
 from scentrt.actors.actor import Message
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.house import House
-from scentrt.actors.messages import CancelCue, Page, ReadPage, SetLevel, Stop, TakeCue
+from scentrt.actors.messages import (
+    CancelCue,
+    DeviceState,
+    Page,
+    ReadPage,
+    SetLevel,
+    Stop,
+    TakeCue,
+)
 from scentrt.domain.cues import EVERYWHERE, Cue, CueKey, Level, LevelKey, Scent, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Verdict
 from scentrt.domain.doses import US_PER_S, Limits
@@ -53,7 +62,11 @@ T = TypeVar("T")
 DAY_MS: Final = 24 * 3_600_000.0
 SEAT_BYTES: Final = 60
 SLOT_BYTES: Final = 150
-"""What a seat and a slot take in a page of state, but for the names of seat and scent."""
+DEVICE_BYTES: Final = 110
+"""What a seat, a slot and a device take in a page of state, but for names and problem."""
+
+LONGEST_PROBLEM: Final = 200
+"""Characters of a device's problem that are told; the server's log has the whole."""
 
 MOST_SUBSCRIPTIONS: Final = 100
 
@@ -314,7 +327,7 @@ class Connection:
                         revision=page.revision,
                         page=message.page,
                         pages=page.pages,
-                        seats=tuple(_seat_state(seat) for seat in page.seats),
+                        seats=tuple(_seat_state(seat, device) for seat, device in page.seats),
                     )
                 )
 
@@ -332,6 +345,8 @@ class Connection:
         seat = len(zone) + len("-200-200") if scents else hear.LONGEST_NAME
         slot_bytes = SLOT_BYTES + BYTES_PER_CHARACTER * scent
         seat_bytes = SEAT_BYTES + BYTES_PER_CHARACTER * seat
+        if self._house.has_devices(zone):
+            seat_bytes += DEVICE_BYTES + BYTES_PER_CHARACTER * LONGEST_PROBLEM
         return ROOM // (slot_bytes + seat_bytes // max(1, len(scents)))
 
     # What all have in common
@@ -390,13 +405,25 @@ def _filter(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
 
 
-def _seat_state(seat: Seat) -> say.SeatState:
+def _device_state(device: DeviceState) -> say.DeviceState:
+    problem = device.problem
+    return say.DeviceState(
+        latency_ms=device.latency_ms,
+        battery_percent=device.battery_percent,
+        expired=device.expired,
+        problem=None if problem is None else textwrap.shorten(problem, LONGEST_PROBLEM),
+    )
+
+
+def _seat_state(seat: Seat, device: DeviceState | None) -> say.SeatState:
     # What shows everything has no slots to tell of, whatever it has shown so far.
     slots = () if seat.anything else seat.slots
     return say.SeatState(
         seat=seat.id,
         online=seat.online,
         opted_out=seat.opted_out,
+        stuck=True if seat.stuck else UNSET,
+        device=UNSET if device is None else _device_state(device),
         slots=tuple(
             say.SlotState(
                 slot=slot.number,

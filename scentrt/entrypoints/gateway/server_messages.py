@@ -146,12 +146,23 @@ class SlotState(Struct, frozen=True, kw_only=True, gc=False):
     remaining_s: float | None
 
 
+class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
+    """A seat's device and the link to it; what has not been heard of yet is None."""
+
+    latency_ms: float | None
+    battery_percent: int | None
+    expired: int
+    problem: str | None
+
+
 class SeatState(Struct, frozen=True, kw_only=True, gc=False):
-    """A seat as it stands."""
+    """A seat as it stands; `stuck` only where it is, `device` only where there is one."""
 
     seat: str
     online: bool
     opted_out: bool
+    stuck: bool | UnsetType = UNSET
+    device: DeviceState | UnsetType = UNSET
     slots: tuple[SlotState, ...]
 
 

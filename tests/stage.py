@@ -48,7 +48,8 @@ class StagedDispensers:
     """Dispensers of one zone that note what they are told.
 
     Those in `silent` take an order and do not say so before `speak`, those in `jammed` say that
-    they cannot. While `broken` they have a bug: a spray crashes whoever orders it.
+    they cannot, and those in `slow` that it has become too late. While `broken` they have a bug: a
+    spray crashes whoever orders it.
     """
 
     def __init__(self, clock: ServerClock) -> None:
@@ -58,6 +59,7 @@ class StagedDispensers:
         self.open: set[tuple[SeatId, int]] = set()
         self.silent: set[SeatId] = set()
         self.jammed: set[SeatId] = set()
+        self.slow: set[SeatId] = set()
         self.broken = False
         self.devices: dict[SeatId, DeviceState] = {}
 
@@ -74,8 +76,9 @@ class StagedDispensers:
         self.orders.append(Sprayed(now_ms, spray, tuple(seats)))
         self.open |= {(seat, spray.slot) for seat in seats}
         for seat in seats:
-            ok = seat not in self.jammed
-            say = partial(done, Written(int(ok), int(not ok), now_ms, now_ms))
+            jammed, slow = seat in self.jammed, seat in self.slow
+            ok = not jammed and not slow
+            say = partial(done, Written(int(ok), int(jammed), now_ms, now_ms, int(slow)))
             if seat in self.silent:
                 self._unsaid.append(say)
             else:

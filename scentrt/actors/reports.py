@@ -14,12 +14,16 @@ REPORT_WITHIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What dispensers made of an order: how many took it and how many did not, and when."""
+    """What dispensers made of an order: how many took it and how many did not, and when.
+
+    Those of whom `expired` tells were not told, since it had become too late.
+    """
 
     written: int
     failed: int
     first_ms: float
     last_ms: float
+    expired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Account:
     @property
     def settled(self) -> bool:
         """Whether the cue has gone out and every dispenser has spoken."""
-        told = sum(w.written + w.failed for w in self._heard)
+        told = sum(w.written + w.failed + w.expired for w in self._heard)
         return self._late_ms is not None and told >= self._targets
 
     def close(self) -> None:
@@ -73,12 +77,13 @@ class Account:
         """
         some = [w for w in self._heard if w.written]
         written = sum(w.written for w in some)
+        expired = sum(w.expired for w in self._heard)
         self._report(
             Report(
                 self.cue,
                 written=written,
-                failed=self._targets - written,
-                expired=0,
+                failed=self._targets - written - expired,
+                expired=expired,
                 lateness_ms=self._late_ms,
                 first_ms=min(w.first_ms for w in some) - self._at_ms if some else None,
                 last_ms=max(w.last_ms for w in some) - self._at_ms if some else None,

@@ -98,12 +98,15 @@ class Spray:
     """What one dispenser is told: which slot, how strong (above 0, to 1), how long.
 
     `cue` is None where the spray is one step of a level. The device closes by itself at the end.
+    `expires_ms` is the last moment at which a device may still be told: that of its cue, or the end
+    of the level's step.
     """
 
     slot: int
     intensity: float
     duration_ms: float
     cue: CueKey | None
+    expires_ms: float
 
 
 def dose_us(intensity: float, duration_ms: float) -> int:

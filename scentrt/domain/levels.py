@@ -161,7 +161,7 @@ class Levels:
         )
         for seat, slot in places:
             seat.open(slot, run, now_ms)
-        spray = Spray(places[0][1].number, intensity, lasts_ms, None)
+        spray = Spray(places[0][1].number, intensity, lasts_ms, None, until_ms)
         self._bulletin.spray(spray, (seat.id for seat, _ in places))
 
     def _withdraw(self, key: LevelKey, places: Iterable[tuple[Slot, Seat]], now_ms: float) -> None:

@@ -160,7 +160,8 @@ class Zone:
             seat.open(slot, run, now_ms)
             by_slot.setdefault(slot.number, []).append(seat.id)
         for number, ids in by_slot.items():
-            self._bulletin.spray(Spray(number, cue.intensity, cue.duration_ms, cue.key), ids)
+            spray = Spray(number, cue.intensity, cue.duration_ms, cue.key, cue.expires_ms)
+            self._bulletin.spray(spray, ids)
         for other, ids in displaced.items():
             self._bulletin.ended(other, self._seating.named(ids), Ended.DISPLACED)
         if chosen:

@@ -22,12 +22,16 @@ class Told:
     def __init__(self) -> None:
         self.written_at: list[float] = []
         self.failures = 0
+        self.expirations = 0
 
     def written(self, at: float) -> None:
         self.written_at.append(at)
 
     def failed(self) -> None:
         self.failures += 1
+
+    def expired(self) -> None:
+        self.expirations += 1
 
 
 class Seat:

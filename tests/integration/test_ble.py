@@ -63,6 +63,21 @@ class Zone:
         self._news.set()
         self.on_change(seat, state)
 
+    def spray(
+        self,
+        intensity: float = 0.8,
+        *,
+        at: Sequence[SeatId] | None = None,
+        cue: CueKey | None = CUE,
+        duration_ms: float = 1500,
+        within_ms: float = 500,
+        done: Callable[[Written], None] | None = None,
+    ) -> None:
+        """Have these seats sprayed, or all; without a cue, as a step of a level."""
+        expires_ms = self.clock.now_ms() + (duration_ms if cue is None else within_ms)
+        spray = Spray(0, intensity, duration_ms, cue, expires_ms)
+        self.ble.spray(spray, self.seats if at is None else at, done or self.done)
+
     def done(self, written: Written) -> None:
         self.written.append(written)
         self._news.set()
@@ -80,7 +95,9 @@ class Zone:
 
     async def done_by_all(self, seats: int) -> None:
         """Wait until so many seats are accounted for."""
-        await self.until(lambda: sum(w.written + w.failed for w in self.written) == seats)
+        await self.until(
+            lambda: sum(w.written + w.failed + w.expired for w in self.written) == seats
+        )
 
     async def in_the_thread(self, fn: Callable[[], object]) -> None:
         """Do something to the air, where the air is."""
@@ -106,16 +123,12 @@ def many(number: int) -> list[FakeDispenser]:
     return fakes
 
 
-def spray(intensity: float = 0.8, *, cue: CueKey | None = CUE, duration_ms: float = 1500) -> Spray:
-    return Spray(0, intensity, duration_ms, cue)
-
-
 async def test_a_spray_reaches_every_seat_with_one_crossing_there_and_one_back() -> None:
     async with zone(many(24)) as house:
         await house.online()
         before = list(house.aio.crossings)
         asked_ms = house.clock.now_ms()
-        house.ble.spray(spray(), house.seats, house.done)
+        house.spray()
         await house.done_by_all(24)
         assert [now - then for now, then in zip(house.aio.crossings, before, strict=True)] == [1, 1]
         (written,) = house.written
@@ -127,12 +140,12 @@ async def test_a_spray_reaches_every_seat_with_one_crossing_there_and_one_back()
 async def test_a_halt_closes_a_slot_or_all_at_the_seats_it_names() -> None:
     async with zone(many(3)) as house:
         await house.online()
-        house.ble.spray(spray(), house.seats, house.done)
+        house.spray()
         await house.done_by_all(3)
         house.ble.halt(0, house.seats[:1])
         house.ble.halt(None, house.seats[1:2])
         await house.in_the_thread(lambda: None)
-        house.ble.spray(spray(cue=None), house.seats, house.done)
+        house.spray(cue=None)
         await house.done_by_all(6)
         assert [len(fake.commands) for fake in house.fakes] == [4, 4, 3]
         assert [fake.commands[2] for fake in house.fakes[:2]] == [Command.stop(0), STOP_ALL]
@@ -144,17 +157,17 @@ async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:
     async with zone(fakes) as house:
         await house.until(lambda: sum(s.online for s in house.ble.states.values()) == 2)
         seats = [*house.seats, SeatId("A-9-9")]
-        house.ble.spray(spray(), seats, house.done)
+        house.spray(at=seats)
         await house.done_by_all(4)
         assert [(w.written, w.failed) for w in house.written] == [(2, 2)]
 
 
 async def test_where_nobody_is_reached_it_says_so_all_the_same() -> None:
     async with zone([]) as house:
-        house.ble.spray(spray(), [SeatId("A-9-9")], house.done)
+        house.spray(at=[SeatId("A-9-9")])
         house.ble.halt(None, [SeatId("A-9-9")])
         await house.done_by_all(1)
-        house.ble.spray(spray(), [], house.done)
+        house.spray(at=[])
         assert [(w.written, w.failed) for w in house.written] == [(0, 1)]
 
 
@@ -163,7 +176,7 @@ async def test_a_slow_device_does_not_hold_back_the_word_of_the_others() -> None
     async with zone(fakes) as house:
         await house.online()
         fakes[1].write_takes_s = 0.3
-        house.ble.spray(spray(), house.seats, house.done)
+        house.spray()
         await house.done_by_all(3)
         assert [(w.written, w.failed) for w in house.written] == [(2, 0), (1, 0)]
         fast, slow = house.written
@@ -176,7 +189,7 @@ async def test_one_device_that_hangs_costs_the_others_nothing() -> None:
         await house.online()
         await house.in_the_thread(fakes[7].answers.clear)
         for number in range(20):
-            house.ble.spray(spray(cue=CueKey(OwnerId("s-1"), number)), house.seats, house.done)
+            house.spray(cue=CueKey(OwnerId("s-1"), number))
         await house.until(lambda: sum(w.written for w in house.written) == 23 * 20)
         assert all(len(fake.sprays) == 20 for fake in fakes if fake is not fakes[7])
         await house.until(lambda: not house.ble.states[house.seats[7]].online)
@@ -190,16 +203,38 @@ async def test_of_level_steps_a_slow_device_gets_only_the_newest() -> None:
         await house.online()
         fakes[0].write_takes_s = 0.05
         for percent in range(1, 101):
-            house.ble.spray(spray(percent / 100, cue=None), house.seats, house.done)
+            house.spray(percent / 100, cue=None)
         await house.done_by_all(100)
-        assert fakes[0].sprays[-1] == Command.spray(0, 1.0, 1500)
+        assert fakes[0].sprays[-1].intensity == 255
         assert len(fakes[0].sprays) <= 3
+
+
+async def test_what_a_slow_device_could_not_be_told_in_time_has_expired() -> None:
+    fakes = many(3)
+    async with zone(fakes) as house:
+        await house.online()
+        fakes[1].write_takes_s = 0.3
+        for number in range(3):
+            house.spray(number / 10 + 0.1, within_ms=200)
+        await house.done_by_all(9)
+        assert [len(fake.sprays) for fake in fakes] == [3, 1, 3]
+        assert sum(w.expired for w in house.written) == 2
+        assert sum(w.failed for w in house.written) == 0
+
+
+async def test_a_spray_that_has_expired_when_it_is_ordered_is_not_told() -> None:
+    async with zone(many(2)) as house:
+        await house.online()
+        house.spray(within_ms=-1)
+        await house.done_by_all(2)
+        assert [(w.written, w.failed, w.expired) for w in house.written] == [(0, 0, 2)]
+        assert not any(fake.sprays for fake in house.fakes)
 
 
 async def test_a_spray_too_short_for_a_device_is_over_at_once() -> None:
     async with zone(many(1)) as house:
         await house.online()
-        house.ble.spray(spray(duration_ms=0.5), house.seats, house.done)
+        house.spray(duration_ms=0.5)
         assert [(w.written, w.failed) for w in house.written] == [(1, 0)]
         await house.in_the_thread(lambda: None)
         assert house.fakes[0].sprays == []
@@ -234,8 +269,8 @@ async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
         house.on_change = fail
         await house.in_the_thread(lambda: fakes[0].say(gatt.BATTERY_LEVEL, bytes([9])))
         await house.until(lambda: house.ble.states[house.seats[0]].battery_percent == 9)
-        house.ble.spray(spray(), house.seats, fail)
-        house.ble.spray(spray(), house.seats, house.done)
+        house.spray(done=fail)
+        house.spray()
         await house.done_by_all(2)
     assert "the change at A-1-1 could not be taken" in caplog.text
     assert "a report could not be taken" in caplog.text
@@ -248,7 +283,7 @@ async def test_at_the_end_every_device_is_stopped_and_let_go() -> None:
     fakes = many(24)
     async with zone(fakes) as house:
         await house.online()
-        house.ble.spray(spray(), house.seats, house.done)
+        house.spray()
         await house.done_by_all(24)
     assert all(fake.commands[-1] == STOP_ALL for fake in fakes)
     assert not any(fake.open_slots or fake.connected for fake in fakes)
@@ -259,7 +294,7 @@ async def test_the_end_is_shielded() -> None:
     with trio.CancelScope() as scope:
         async with zone(fakes) as house:
             await house.online()
-            house.ble.spray(spray(), house.seats, house.done)
+            house.spray()
             await house.done_by_all(2)
             scope.cancel()
             await trio.sleep_forever()
@@ -277,7 +312,7 @@ async def test_devices_that_hang_hold_up_the_end_for_two_seconds_at_most(
         house = Zone(aio, fakes, slots=3)
         async with house.ble.running():
             await house.online()
-            house.ble.spray(spray(), house.seats, house.done)
+            house.spray()
             await house.done_by_all(3)
             await house.in_the_thread(fakes[0].answers.clear)
             await house.in_the_thread(fakes[1].answers.clear)

@@ -125,9 +125,34 @@ async def test_a_spray_that_has_waited_too_long_is_dropped_and_counted() -> None
         late = seat.spray(spraying(0, 0.2), within_s=0.1)
         in_time = seat.spray(spraying(0, 0.3), within_s=0.5)
         state = await seat.until(expired=1)
-        assert (late.failures, len(in_time.written_at)) == (1, 1)
+        assert (late.failures, late.expirations, len(in_time.written_at)) == (0, 1, 1)
         assert seat.dispenser.sprays == [spraying(0, 0.1), spraying(0, 0.3)]
         assert state.online
+
+
+@in_virtual_time
+async def test_a_cue_that_waited_keeps_its_duration_and_a_level_keeps_its_end() -> None:
+    async with linked() as seat:
+        seat.dispenser.write_takes_s = 0.2
+        seat.spray(spraying(2))
+        await asyncio.sleep(0.01)
+        seat.spray(spraying(0, duration_ms=1000), within_s=0.5)
+        seat.spray(spraying(1, duration_ms=1000), is_level=True, within_s=1.0)
+        await asyncio.sleep(1)
+        _, cue, step = seat.dispenser.sprays
+        assert cue.duration_ms == 1000
+        assert step.duration_ms in {609, 610}  # it was told 0.4 s after all this began
+
+
+@in_virtual_time
+async def test_a_step_of_a_level_that_is_as_good_as_over_is_not_told() -> None:
+    async with linked() as seat:
+        seat.dispenser.write_takes_s = 0.2
+        seat.spray(spraying(2))
+        step = seat.spray(spraying(1), is_level=True, within_s=0.2005)
+        await seat.until(expired=1)
+        assert step.expirations == 1
+        assert seat.dispenser.sprays == [spraying(2)]
 
 
 @in_virtual_time

@@ -208,6 +208,7 @@ class Promises:
             before = None
         scent = seat.slots[spray.slot].scent
         if spray.cue is None:
+            assert abs(spray.expires_ms - self.now - spray.duration_ms) <= ROUNDING_MS
             owner = before.owner if before is not None and before.is_level else levels_of
             assert owner is not None
             assert owner not in self.away
@@ -230,6 +231,7 @@ class Promises:
     def _judge_cue(self, cue: Cue, order: Release, seat: SeatId) -> None:
         assert order.spray.intensity == cue.intensity
         assert order.spray.duration_ms == cue.duration_ms
+        assert order.spray.expires_ms == cue.due_ms + cue.ttl_ms
         assert cue.due_ms <= self.now <= cue.due_ms + cue.ttl_ms
         assert cue.seats is None or seat in cue.seats
         assert cue.key not in self.forbidden

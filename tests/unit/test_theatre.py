@@ -27,7 +27,8 @@ def test_a_cue_that_is_due_goes_out_at_once() -> None:
 def test_dispensers_that_do_the_same_are_told_together() -> None:
     venue = Venue(SEA, seats=2)
     venue.cue("c", intensity=0.8, lasts=1_500, to=(A2, A1))
-    assert venue.orders == [Release(Spray(0, 0.8, 1_500, key("c")), (A2, A1))]
+    spray = Spray(0, 0.8, 1_500, key("c"), NOON + 500)
+    assert venue.orders == [Release(spray, (A2, A1))]
 
 
 def test_who_looks_on_hears_what_was_released_where() -> None:

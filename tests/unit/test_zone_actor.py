@@ -37,7 +37,7 @@ class TestTime:
             verdict = await stage.ref.ask(stage.cue("c-1", duration_ms=1500))
             now_ms = stage.clock.now_ms()
             assert verdict == Accepted(now_ms, targets=6, skipped={})
-            spray = Spray(0, 1.0, 1500, CueKey(GAME, "c-1"))
+            spray = Spray(0, 1.0, 1500, CueKey(GAME, "c-1"), now_ms + 500)
             assert stage.dispensers.sprayed == [Sprayed(now_ms, spray, stage.seats)]
             (event,) = stage.audience.events
             assert isinstance(event, ScentReleased)

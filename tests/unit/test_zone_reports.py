@@ -57,6 +57,20 @@ async def test_whoever_has_not_said_anything_after_a_second_counts_as_failed(
         assert (stage.reports[0].written, stage.reports[0].failed) == (4, 2)
 
 
+async def test_those_that_it_became_too_late_for_are_reported_as_such(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.dispensers.silent = {stage.seats[0]}
+    stage.dispensers.slow = set(stage.seats[:2])
+    stage.dispensers.jammed = {stage.seats[2]}
+    async with stage.play():
+        await stage.targets(stage.cue())
+        assert stage.reports == []
+        stage.dispensers.speak()
+    (report,) = stage.reports
+    assert (report.written, report.failed, report.expired) == (3, 1, 2)
+
+
 async def test_what_is_said_after_the_report_is_not_reported_again(
     stage: Stage, autojump_clock: MockClock
 ) -> None:

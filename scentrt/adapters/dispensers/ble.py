@@ -111,7 +111,7 @@ class BleDispensers:
                 log.error("not every dispenser could be stopped in time")
 
     def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
-        """Open a slot at these seats; a spray that waits for its own duration is too late."""
+        """Open a slot at these seats; what still waits when it expires is not told any more."""
         if not seats:
             return
         now_ms, now = self._clock.now_ms(), time.monotonic()
@@ -119,8 +119,9 @@ class BleDispensers:
         if not command.duration_ms:
             done(Written(len(seats), 0, now_ms, now_ms))  # over before a device could count to one
             return
-        tally = _Tally(len(seats), now_ms - now * 1000, partial(self._report, done))
-        expires = now + spray.duration_ms / 1000
+        offset_ms = now_ms - now * 1000
+        tally = _Tally(len(seats), offset_ms, partial(self._report, done))
+        expires = (spray.expires_ms - offset_ms) / 1000
         order = SprayOrder(command, spray.cue is None, now, expires, tally)
         self._aio.post(self._spray, order, tally, seats)
 
@@ -192,7 +193,7 @@ class _Tally:
         self._left = devices
         self._offset_ms = offset_ms
         self._report = report
-        self._written = self._failed = 0
+        self._written = self._failed = self._expired = 0
         self._first = self._last = 0.0
 
     def begin(self) -> None:
@@ -213,6 +214,11 @@ class _Tally:
         self._failed += 1
         self._count()
 
+    def expired(self) -> None:
+        """Count a device that it was too late for."""
+        self._expired += 1
+        self._count()
+
     def _count(self) -> None:
         self._left -= 1
         if not self._left:
@@ -220,7 +226,7 @@ class _Tally:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        if self._written or self._failed:
+        if self._written or self._failed or self._expired:
             first, last = self._first, self._last
             if not self._written:
                 first = last = self._loop.time()
@@ -230,8 +236,9 @@ class _Tally:
                     self._failed,
                     first * 1000 + self._offset_ms,
                     last * 1000 + self._offset_ms,
+                    self._expired,
                 )
             )
-            self._written = self._failed = 0
+            self._written = self._failed = self._expired = 0
         if self._left:
             self._timer = self._loop.call_later(PIECE_S, self._pass_on)

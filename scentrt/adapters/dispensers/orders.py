@@ -1,8 +1,8 @@
 """What waits to be told to one dispenser, and in which order it is told. Pure."""
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 from scentrt.adapters.dispensers.gatt import Command, Op
 
@@ -18,14 +18,18 @@ class Outcome(Protocol):
         """It was written at `at`, in the loop's time."""
 
     def failed(self) -> None:
-        """It will not be written: too late, taken back, overtaken, or no device there."""
+        """It will not be written: taken back, overtaken, or no device there."""
+
+    def expired(self) -> None:
+        """It will not be written, since it has waited too long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SprayOrder:
     """One spray for any number of devices; times are the loop's.
 
-    `is_level`: it is one step of a level, and a newer step takes its place.
+    `is_level`: it is one step of a level, and a newer step takes its place. No device is told after
+    `expires`.
     """
 
     command: Command
@@ -33,6 +37,19 @@ class SprayOrder:
     given: float
     expires: float
     outcome: Outcome
+
+    def at(self, now: float) -> Self | None:
+        """Return what a device may be told at this moment, None where it is too late for that.
+
+        A cue's spray keeps its duration; a step of a level is over when it expires, however late it
+        begins.
+        """
+        left_ms = int((self.expires - now) * 1000)
+        if now > self.expires or (self.is_level and not left_ms):
+            return None
+        if self.is_level and left_ms < self.command.duration_ms:
+            return replace(self, command=replace(self.command, duration_ms=left_ms))
+        return self
 
 
 class OrderQueue:
@@ -87,10 +104,11 @@ class OrderQueue:
             return self._stops.pop(0)
         while self._sprays:
             order = self._sprays.popleft()
-            if order.expires >= now:
-                return order
+            in_time = order.at(now)
+            if in_time is not None:
+                return in_time
             self.expired += 1
-            order.outcome.failed()
+            order.outcome.expired()
         return None
 
     def clear(self) -> None:

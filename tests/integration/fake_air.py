@@ -6,17 +6,19 @@ on any clock; `in_virtual_time` gives a test one that costs no time.
 
 import asyncio
 import functools
+import hashlib
+import hmac
 import selectors
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from scentrt.adapters.dispensers import gatt
 from scentrt.adapters.dispensers.gatt import Activity, Command, Op, SlotReading, Status
-from scentrt.adapters.dispensers.radio import LinkFailed
+from scentrt.adapters.dispensers.radio import LinkFailed, Refused
 
 Hear = Callable[[bytes], None]
 
-PROFILE = frozenset({*gatt.REQUIRED, gatt.BATTERY_LEVEL})
+PROFILE = frozenset({*gatt.REQUIRED, gatt.BATTERY_LEVEL, gatt.CHALLENGE, gatt.RESPONSE})
 
 
 class FakeDispenser:
@@ -25,12 +27,18 @@ class FakeDispenser:
     def __init__(self, name: str) -> None:
         self.name = name
         self.characteristics = PROFILE
+        self.key = b""
+        """What it proves its identity with; without one, it answers with nothing."""
+        self.refuses: set[str] = set()
+        """The characteristics that it does not let anybody read or write."""
         self.present = asyncio.Event()
         self.present.set()
         self.stuck_slots: set[int] = set()
         """These do not close."""
         self.lost_writes = 0
         """So many writes, from now on, get lost on the way."""
+        self.drops_at: str | None = None
+        """The connection breaks when somebody reads or writes this characteristic."""
         self.refused_connects = 0
         self.answers = asyncio.Event()
         """While this is not set, whatever is asked of it hangs."""
@@ -49,6 +57,7 @@ class FakeDispenser:
         self.status_reads: list[float] = []
         self.slots = (SlotReading(0, 600, 7), SlotReading(1, 600, 9))
         self.battery_percent = 100
+        self.challenges: list[bytes] = []
         self._seq = 40_000
         self._open: dict[int, asyncio.TimerHandle] = {}
         self._hears: dict[str, Hear] = {}
@@ -113,18 +122,24 @@ class FakeDispenser:
     async def read(self, characteristic: str) -> bytes:
         if characteristic == gatt.STATUS:
             self.status_reads.append(_now())
-        await self._exchange()
+        await self._exchange(characteristic)
         match characteristic:
             case gatt.STATUS:
                 return self._status()
+            case gatt.RESPONSE:
+                return self._response()
             case gatt.SLOTS:
                 return gatt.encode_slots(self.slots)
             case _:
                 return bytes([self.battery_percent])
 
     async def write(self, characteristic: str, value: bytes, *, acknowledged: bool) -> None:
+        await self._exchange(characteristic)
+        if characteristic == gatt.CHALLENGE:
+            assert acknowledged
+            self.challenges.append(value)
+            return
         assert characteristic == gatt.COMMAND
-        await self._exchange()
         if self.write_takes_s:
             await asyncio.sleep(self.write_takes_s)
         if self.lost_writes and not acknowledged:
@@ -137,7 +152,7 @@ class FakeDispenser:
         self._obey(seq, command)
 
     async def subscribe(self, characteristic: str, hear: Hear) -> None:
-        await self._exchange()
+        await self._exchange(characteristic)
         self._hears[characteristic] = hear
 
     def _obey(self, seq: int, command: Command) -> None:
@@ -162,10 +177,19 @@ class FakeDispenser:
         bitmap = sum(1 << slot for slot in self._open if slot in gatt.SEEN_SLOTS)
         return Status(self._seq, activity, bitmap).encode()
 
-    async def _exchange(self) -> None:
+    def _response(self) -> bytes:
+        if not self.key or not self.challenges:
+            return b""
+        return hmac.digest(self.key, self.challenges[-1], hashlib.sha256)
+
+    async def _exchange(self, characteristic: str) -> None:
         await self._hang()
+        if characteristic == self.drops_at:
+            self.drop()
         if not self.connected:
             raise LinkFailed(self.name, "is not connected")
+        if characteristic in self.refuses:
+            raise Refused(self.name, "does not permit this")
 
     async def _hang(self) -> None:
         while not self.answers.is_set():

@@ -37,11 +37,13 @@ class Told:
 class Seat:
     """A link, and all that it has said of itself."""
 
-    def __init__(self, dispenser: FakeDispenser, adapter: Adapter) -> None:
+    def __init__(
+        self, dispenser: FakeDispenser, adapter: Adapter, key: bytes | None = None
+    ) -> None:
         self.dispenser = dispenser
         self.states = [LinkState()]
         self._changed = asyncio.Event()
-        self.link = Link(dispenser.name, adapter, self._hear)
+        self.link = Link(dispenser.name, adapter, self._hear, key)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -88,11 +90,13 @@ async def linked(dispenser: FakeDispenser | None = None) -> AsyncIterator[Seat]:
 
 
 @asynccontextmanager
-async def row(dispensers: Iterable[FakeDispenser], slots: int = 7) -> AsyncIterator[list[Seat]]:
-    """Begin to connect dispensers through one adapter."""
+async def row(
+    dispensers: Iterable[FakeDispenser], slots: int = 7, key: bytes | None = None
+) -> AsyncIterator[list[Seat]]:
+    """Begin to connect dispensers through one adapter; with a key, all have to prove it."""
     dispensers = list(dispensers)
     adapter = Adapter("hci0", FakeRadio(dispensers), slots)
-    seats = [Seat(dispenser, adapter) for dispenser in dispensers]
+    seats = [Seat(dispenser, adapter, key) for dispenser in dispensers]
     for seat in seats:
         seat.begin()
     try:

@@ -1,6 +1,6 @@
 """The dispensers of a zone on Bluetooth LE: two threads, made-up air, and so real time."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVarTuple
 
@@ -43,7 +43,13 @@ class CountingThread(AioThread):
 class Zone:
     """Dispensers that run, and what they have said."""
 
-    def __init__(self, aio: CountingThread, fakes: Sequence[FakeDispenser], slots: int) -> None:
+    def __init__(
+        self,
+        aio: CountingThread,
+        fakes: Sequence[FakeDispenser],
+        slots: int,
+        keys: Mapping[SeatId, bytes],
+    ) -> None:
         self.aio = aio
         self.clock = ServerClock()
         self.fakes = fakes
@@ -54,7 +60,7 @@ class Zone:
         self.on_change: Callable[[SeatId, LinkState], None] = lambda *_: None
         self._news = trio.Event()
         self.ble = BleDispensers(
-            aio, self.clock, devices, dict.fromkeys(self.seats, adapter), self._hear
+            aio, self.clock, devices, dict.fromkeys(self.seats, adapter), keys, self._hear
         )
         self.written: list[Written] = []
 
@@ -109,9 +115,11 @@ class Zone:
 
 
 @asynccontextmanager
-async def zone(fakes: Sequence[FakeDispenser], slots: int = 100) -> AsyncIterator[Zone]:
+async def zone(
+    fakes: Sequence[FakeDispenser], slots: int = 100, keys: Mapping[SeatId, bytes] | None = None
+) -> AsyncIterator[Zone]:
     async with CountingThread() as aio:
-        zone = Zone(aio, fakes, slots)
+        zone = Zone(aio, fakes, slots, keys or {})
         async with zone.ble.running():
             yield zone
 
@@ -160,6 +168,19 @@ async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:
         house.spray(at=seats)
         await house.done_by_all(4)
         assert [(w.written, w.failed) for w in house.written] == [(2, 2)]
+
+
+async def test_a_seat_with_a_key_is_sprayed_where_its_device_has_it_only() -> None:
+    fakes = many(3)
+    fakes[0].key, fakes[1].key = b"k" * 16, b"another that is as long"
+    keys = {SeatId("A-1-1"): b"k" * 16, SeatId("A-1-2"): b"k" * 16}
+    async with zone(fakes, keys=keys) as house:
+        await house.until(lambda: sum(s.online for s in house.ble.states.values()) == 2)
+        await house.until(lambda: house.ble.states[house.seats[1]].impostor)
+        house.spray()
+        await house.done_by_all(3)
+        assert [len(fake.sprays) for fake in fakes] == [1, 0, 1]
+        assert [state.impostor for state in house.ble.states.values()] == [False, True, False]
 
 
 async def test_where_nobody_is_reached_it_says_so_all_the_same() -> None:
@@ -309,7 +330,7 @@ async def test_devices_that_hang_hold_up_the_end_for_two_seconds_at_most(
     for fake in fakes[:2]:
         fake.deaf = deaf
     async with CountingThread() as aio:
-        house = Zone(aio, fakes, slots=3)
+        house = Zone(aio, fakes, slots=3, keys={})
         async with house.ble.running():
             await house.online()
             house.spray()

@@ -19,6 +19,7 @@ from scentrt.adapters.dispensers.gatt import (
     decode_status,
     encode_slots,
     is_behind,
+    is_proof,
 )
 
 bytes_, shorts = st.integers(0, 0xFF), st.integers(0, 0xFFFF)
@@ -45,6 +46,17 @@ def test_a_status_and_slots_are_read_as_the_protocol_says() -> None:
     assert decode_slots(bytes([1, 0x58, 0x02, 9, 0])) == (SlotReading(1, 600, 9),)
     assert decode_slots(b"") == ()
     assert decode_battery(b"\x64") == 100
+
+
+def test_a_proof_is_the_hmac_of_the_challenge_under_the_key() -> None:
+    # RFC 4231, test case 2
+    proof = bytes.fromhex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+    challenge = b"what do ya want for nothing?"
+    assert is_proof(b"Jefe", challenge, proof)
+    assert not is_proof(b"Jeff", challenge, proof)
+    assert not is_proof(b"Jefe", challenge + b"?", proof)
+    for value in (b"", proof[:-1], proof + b"\0", bytes(32)):
+        assert not is_proof(b"Jefe", challenge, value)
 
 
 @given(shorts, commands)

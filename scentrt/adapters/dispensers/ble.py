@@ -68,6 +68,8 @@ def _many(number: int, what: str) -> str:
 class BleDispensers:
     """The dispensers of one zone: `Dispensers`, with a link for each seat that has a device.
 
+    A device whose seat has one of the `keys` must prove that it knows it.
+
     `on_change` is called in trio's thread whenever a link or its device has changed; `states` has
     the latest of each. Neither it nor a `done` may raise: what they raise is logged and lost.
     """
@@ -78,6 +80,7 @@ class BleDispensers:
         clock: ServerClock,
         devices: Mapping[SeatId, str],
         adapters: Mapping[SeatId, Adapter],
+        keys: Mapping[SeatId, bytes],
         on_change: OnChange,
     ) -> None:
         self._aio = aio
@@ -86,7 +89,7 @@ class BleDispensers:
         self.states = dict.fromkeys(devices, LinkState())
         # From here on, all of this is touched in the asyncio thread only.
         self._links = {
-            seat: Link(device, adapters[seat], partial(self._note, seat))
+            seat: Link(device, adapters[seat], partial(self._note, seat), keys.get(seat))
             for seat, device in devices.items()
         }
         self._tasks: set[asyncio.Task[None]] = set()

@@ -5,8 +5,11 @@ Pure. One service, and in it, little-endian:
 - command, written: op u8, seq u16, slot u8, intensity u8, duration_ms u16
 - status, read and notified: seq u16, state u8, open slots u8
 - slots, read and notified: for each, slot u8, remaining_ds u16, code u16
+- challenge, written: 16 to 64 bytes that were never used before
+- response, read: HMAC-SHA256 of the challenge under the device's key; nothing without a key
 """
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,6 +22,8 @@ SERVICE = "5ce70000-0000-4000-8000-000000000001"
 COMMAND = "5ce70000-0000-4000-8000-000000000002"
 STATUS = "5ce70000-0000-4000-8000-000000000003"
 SLOTS = "5ce70000-0000-4000-8000-000000000004"
+CHALLENGE = "5ce70000-0000-4000-8000-000000000005"
+RESPONSE = "5ce70000-0000-4000-8000-000000000006"
 BATTERY_LEVEL = "00002a19-0000-1000-8000-00805f9b34fb"
 """Of the Battery Service (0x180F) of the Bluetooth SIG."""
 
@@ -27,6 +32,9 @@ REQUIRED = {COMMAND: "command", STATUS: "status", SLOTS: "slots"}
 
 SEEN_SLOTS = range(8)
 """The slots that a status can show as open; a device may have more."""
+
+SHORTEST_KEY_BYTES = 16
+CHALLENGE_BYTES = 32
 
 _COMMAND = Struct("<BHBBH")
 _STATUS = Struct("<HBB")
@@ -165,6 +173,11 @@ def decode_battery(value: bytes) -> int:
     if len(value) != 1 or value[0] > 100:
         raise BadValue("battery level", value, "expected one byte from 0 to 100")
     return value[0]
+
+
+def is_proof(key: bytes, challenge: bytes, response: bytes) -> bool:
+    """Say whether only who knows the key can have given this response to the challenge."""
+    return hmac.compare_digest(hmac.digest(key, challenge, "sha256"), response)
 
 
 def is_behind(seq: int, other: int) -> bool:

@@ -6,6 +6,7 @@ Everything here lives in the asyncio thread, and times are the loop's.
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,14 @@ from typing import NoReturn
 from scentrt.adapters.dispensers import gatt
 from scentrt.adapters.dispensers.gatt import Activity, BadValue, Command, SlotReading
 from scentrt.adapters.dispensers.orders import OrderQueue, SprayOrder
-from scentrt.adapters.dispensers.radio import Device, LinkFailed, Radio, WrongProfile
+from scentrt.adapters.dispensers.radio import (
+    Device,
+    LinkFailed,
+    NotGenuine,
+    Radio,
+    Refused,
+    WrongProfile,
+)
 from scentrt.adapters.dispensers.valves import Valves
 
 log = logging.getLogger(__name__)
@@ -69,6 +77,8 @@ class LinkState:
     """From the order to the end of its write, smoothed; as it was when the link was last idle."""
     expired: int = 0
     """Sprays that were dropped since they had waited too long."""
+    impostor: bool = False
+    """What answered there could not prove that it is the device; until the device is back."""
     problem: str | None = None
     """Why there is no connection, where it should have been made."""
 
@@ -79,10 +89,22 @@ class Link:
     `spray` and `stop` return at once. What is told to a device that is not connected, or stuck,
     fails. The first write of every connection is stop all, and a stop that the device does not
     follow is repeated, as `Valves` says. `tell` is called whenever the state has changed.
+
+    With a `key`, the device has to prove that it knows it before it is told anything else: an
+    address can be copied.
     """
 
-    def __init__(self, name: str, adapter: Adapter, tell: Callable[[LinkState], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        adapter: Adapter,
+        tell: Callable[[LinkState], None],
+        key: bytes | None = None,
+    ) -> None:
+        if key is not None and len(key) < gatt.SHORTEST_KEY_BYTES:
+            raise ValueError(f"the key of {name} has less than {gatt.SHORTEST_KEY_BYTES} bytes")
         self.name = name
+        self._key = key
         self._adapter = adapter
         self._tell = tell
         self._state = LinkState()
@@ -123,6 +145,9 @@ class Link:
             self._connected_at = inf
             try:
                 await self._connect_and_serve()
+            except* NotGenuine as false:
+                self._become(replace(self._state, impostor=True))
+                self._note_problem(str(false.exceptions[0]))
             except* LinkFailed as failed:
                 self._note_problem(str(failed.exceptions[0]))
             except* BadValue as bad:
@@ -167,6 +192,8 @@ class Link:
         if missing:
             raise WrongProfile(self.name, missing)
         await self._write(device, Command.stop(None), acknowledged=True)
+        if self._key is not None:
+            await self._identify(device, self._key)
         hears = {gatt.STATUS: self._hear_status, gatt.SLOTS: self._hear_slots}
         if gatt.BATTERY_LEVEL in device.characteristics:
             hears[gatt.BATTERY_LEVEL] = self._hear_battery
@@ -174,7 +201,20 @@ class Link:
             await device.subscribe(uuid, partial(self._hear, hear))
             hear(await device.read(uuid))
         self._connected_at = asyncio.get_running_loop().time()
-        self._become(replace(self._state, online=True, problem=None))
+        self._become(replace(self._state, online=True, impostor=False, problem=None))
+
+    async def _identify(self, device: Device, key: bytes) -> None:
+        """See that the device has the key, by a question that nobody can have heard before."""
+        if any(uuid not in device.characteristics for uuid in (gatt.CHALLENGE, gatt.RESPONSE)):
+            raise NotGenuine(self.name)
+        challenge = secrets.token_bytes(gatt.CHALLENGE_BYTES)
+        try:
+            await device.write(gatt.CHALLENGE, challenge, acknowledged=True)
+            response = await device.read(gatt.RESPONSE)
+        except Refused as error:
+            raise NotGenuine(self.name) from error
+        if not gatt.is_proof(key, challenge, response):
+            raise NotGenuine(self.name)
 
     async def _write_orders(self, device: Device) -> NoReturn:
         loop = asyncio.get_running_loop()

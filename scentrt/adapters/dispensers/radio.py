@@ -14,7 +14,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
-from bleak.exc import BleakError
+from bleak.exc import BleakError, BleakGATTProtocolError
 
 from scentrt.adapters.dispensers.gatt import REQUIRED, SERVICE
 from scentrt.errors import ScentError
@@ -43,6 +43,21 @@ class WrongProfile(LinkFailed):
             "address of another device there",
         )
         self.missing = missing
+
+
+class Refused(LinkFailed):
+    """A device answered that it does not do what was asked of it; the link stands."""
+
+
+class NotGenuine(LinkFailed):
+    """A device could not prove that it has the key of the one that should be there."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(
+            who,
+            "could not prove that it has its key, and is told nothing: find what else answers in "
+            "its name, update its firmware if that is too old to answer, or correct the key",
+        )
 
 
 class Device(Protocol):
@@ -218,7 +233,8 @@ class _BleakDevice:
             raise self._failure(what, error) from error
 
     def _failure(self, what: str, error: Exception) -> LinkFailed:
-        return LinkFailed(self._name, f"could not {what}: {_why(error)}")
+        kind = Refused if isinstance(error, BleakGATTProtocolError) else LinkFailed
+        return kind(self._name, f"could not {what}: {_why(error)}")
 
 
 def _why(error: Exception) -> str:

@@ -33,6 +33,7 @@ CONFIG_FILE = Path("scentrt.toml")
 
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+AdapterName = Annotated[str, matching(r"hci\d{1,3}", "the name of an adapter, like 'hci0'")]
 
 
 class GatewaySection(Section):
@@ -71,6 +72,19 @@ class LimitsSection(Section):
         )
 
 
+class BluetoothSection(Section):
+    """How the dispensers of the theatre file are reached."""
+
+    adapters: Annotated[tuple[AdapterName, ...], Field(max_length=32)] = ()
+    """As BlueZ calls them; the one that the system takes by itself, where none is named."""
+    links: Annotated[int, Field(ge=1, le=100)] = 7
+    """How many devices one adapter holds at a time; most hold five to seven."""
+    pair: bool = False
+    """Pair with each device, where the platform can."""
+    secrets: Path | None = None
+    """The file with the devices' keys; `roxy.secrets.toml` beside `roxy.toml`, if it is there."""
+
+
 class TokenSection(Section):
     """A token by its hash, as `scentrt token new` prints it."""
 
@@ -94,9 +108,11 @@ class Settings(BaseSettings):
     """A path, or an SQLAlchemy URL of an SQLite database."""
     theatre: Path | None = None
     simulate: bool = False
+    simulate_ble: bool = False
     gateway: GatewaySection = GatewaySection()
     http: HttpSection = HttpSection()
     limits: LimitsSection = LimitsSection()
+    bluetooth: BluetoothSection = BluetoothSection()
     tokens: tuple[TokenSection, ...] = ()
 
     @classmethod
@@ -112,7 +128,17 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=CONFIG_FILE)
         return init_settings, env_settings, _older_names(settings_cls), file
 
-    def check_exposure(self) -> None:
+    def check(self) -> None:
+        """Raise `ConfigError` where settings contradict each other or let strangers in."""
+        if self.simulate and self.simulate_ble:
+            raise ConfigError(
+                "simulate_ble",
+                "dispensers are simulated either in memory (--simulate) or over a simulated radio "
+                "(--simulate-ble); leave one out",
+            )
+        self._check_exposure()
+
+    def _check_exposure(self) -> None:
         """Raise `ConfigError` where anybody beyond this machine could come in without a token."""
         roles = {token.role for token in self.tokens}
         if not is_loopback(self.gateway.host) and not roles:
@@ -185,4 +211,11 @@ def parse_address(field: str, text: str) -> dict[str, str | int]:
     return {"host": host.removeprefix("[").removesuffix("]") or "127.0.0.1", "port": int(port)}
 
 
-_MODELS = (Settings, GatewaySection, HttpSection, LimitsSection, TokenSection)
+_MODELS = (
+    Settings,
+    GatewaySection,
+    HttpSection,
+    LimitsSection,
+    BluetoothSection,
+    TokenSection,
+)

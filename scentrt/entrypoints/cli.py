@@ -71,6 +71,14 @@ def serve(
             "--simulate", help="Give every seat a dispenser in memory, so that no device is needed."
         ),
     ] = False,
+    simulate_ble: Annotated[
+        bool,
+        typer.Option(
+            "--simulate-ble",
+            help="Give every seat a simulated device on a simulated Bluetooth radio, which the "
+            "server connects to as to real ones; needs scentrt\\[demo].",
+        ),
+    ] = False,
     db: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +134,7 @@ def serve(
         _given(
             theatre=theatre,
             simulate=simulate or None,
+            simulate_ble=simulate_ble or None,
             db=db,
             gateway=gateway and parse_address("--gateway", gateway),
             http=http and parse_address("--http", http),
@@ -210,10 +219,12 @@ async def _serve(settings: "Settings", ready_file: Path | None) -> None:
         stop: trio.Event = await nursery.start(_listen_for_signals, nursery.cancel_scope)
         # Loaded when signals are heard already, since it takes a second.
         from scentrt.bootstrap import open_server, tune_process
+        from scentrt.entrypoints.simulation import simulated_radio
 
-        async with open_server(settings) as server:
+        airwaves = simulated_radio("--simulate-ble") if settings.simulate_ble else None
+        async with open_server(settings, airwaves=airwaves) as server:
             tune_process()
-            _announce(server, ready_file, simulated=settings.simulate)
+            _announce(server, ready_file)
             await stop.wait()
         nursery.cancel_scope.cancel()
 
@@ -232,14 +243,17 @@ async def _listen_for_signals(
                 stop.set()
 
 
-def _announce(server: "Server", ready_file: Path | None, *, simulated: bool) -> None:
+def _announce(server: "Server", ready_file: Path | None) -> None:
     urls = {"gateway": server.gateway_url, "http": server.http_url}
     err.print(
         f"Game engines and goggles: [b]{urls['gateway']}[/b]   HTTP: [b]{urls['http']}[/b]",
         soft_wrap=True,
     )
-    if not simulated:
-        err.print("No seat has a dispenser that can be reached: try it with [b]--simulate[/b].")
+    if not server.memory and not server.linked:
+        err.print(
+            "No seat has a dispenser: try it with [b]--simulate[/b], or give the seats theirs with "
+            "[b]scentrt devices assign[/b]."
+        )
     if ready_file is not None:
         # Whoever waits for the file must never find half of it.
         partial = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")

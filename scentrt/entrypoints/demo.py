@@ -1,7 +1,8 @@
 """`scentrt demo`: a game, a simulated theatre and three pairs of goggles, in one terminal.
 
 The game and the goggles are the simulators: they come in over real sockets and speak the public
-protocol, as anybody else would. Only the seats' dispensers are looked at from inside.
+protocol, as anybody else would. The seats' dispensers are on a simulated Bluetooth radio, and the
+picture shows what the devices themselves do.
 """
 
 import logging
@@ -24,9 +25,13 @@ from rich.text import Text
 
 from scentrt.bootstrap import Server, open_server, tune_process
 from scentrt.config import GatewaySection, HttpSection, Settings
-from scentrt.domain.cues import Spray, ZoneId
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.entrypoints.simulation import simulated_radio
+from scentrt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from simulators.ble.house import SimulatedHouse
+    from simulators.client import Message
     from simulators.tally import Tally
 
 COLOURS = {
@@ -42,36 +47,48 @@ LATEST = 6
 
 PICTURES_PER_S = 10
 
+CONNECTED_WITHIN_S = 60.0
+"""24 devices are connected in a second or two; on a machine that has much else to do, later."""
+
 ZONE = ZoneId("A")
 
 
 class Stage:
     """What the audience of the demo is shown: the seats, the latest sprays and the rates."""
 
-    def __init__(self) -> None:
-        self.server: Server | None = None
-        self.sprays = 0
-        self.seconds = 0.0
+    def __init__(self, server: Server, radio: "SimulatedHouse", seconds: float) -> None:
+        self.server = server
+        self.seconds = seconds
+        [self._zone] = server.house.plan.zones
+        self._devices = {
+            seat: radio.peripherals[device.name].dispenser
+            for seat, device in self._zone.devices.items()
+        }
         self._began = trio.current_time()
         self._latest: deque[str] = deque(maxlen=LATEST)
 
-    def on_spray(self, spray: Spray, seats: int, at_ms: float) -> None:
-        """Note an order to the dispensers; steps of levels only count."""
-        self.sprays += seats
-        if spray.cue is not None and self.server is not None:
-            scent = self.server.house.plan.zones[0].slots[spray.slot]
-            self._latest.append(
-                f"[{COLOURS.get(scent, 'white')}]{scent:12}[/] {seats:2} seats  "
-                f"{spray.intensity:.0%} for {spray.duration_ms / 1000:.1f} s"
-            )
+    @property
+    def commands(self) -> int:
+        """How many commands the devices have got."""
+        return sum(device.commands for device in self._devices.values())
+
+    def note(self, released: "Message") -> None:
+        """Note that a scent was released in the zone."""
+        scent, seats = released["scent"], released["seats"]
+        self._latest.append(
+            f"[{COLOURS.get(scent, 'white')}]{scent:12}[/] "
+            f"{len(self._devices) if seats is None else len(seats):2} seats  "
+            f"{released['intensity']:.0%} for {released['duration_ms'] / 1000:.1f} s"
+        )
 
     def render(self) -> RenderableType:
         """Return the picture of this moment."""
-        assert self.server is not None
         elapsed = max(0.001, trio.current_time() - self._began)
+        commands = self.commands
         rates = Table.grid(padding=(0, 2))
-        rates.add_row("sprays", f"{self.sprays:,}", f"{self.sprays / elapsed:,.0f} a second")
-        rates.add_row("clients", str(self.server.gateway.clients), "2 games, 3 goggles")
+        rates.add_row("commands", f"{commands:,}", f"{commands / elapsed:,.0f} a second, over GATT")
+        rates.add_row("devices", str(_connected(self.server)), f"of {len(self._devices)} connected")
+        rates.add_row("clients", str(self.server.gateway.clients), "2 games, 3 goggles, a desk")
         rates.add_row("time", f"{elapsed:.0f} s", f"of {self.seconds:g} s")
         lately = "\n".join(self._latest) or "…"
         return Group(
@@ -83,28 +100,24 @@ class Stage:
         """Return this moment in one line."""
         latest = self._latest[-1] if self._latest else "nothing yet"
         elapsed = trio.current_time() - self._began
-        return f"{elapsed:4.0f} s  {self.sprays:7,} sprays so far; the latest cue: {latest}"
+        return f"{elapsed:4.0f} s  {self.commands:7,} commands so far; the latest cue: {latest}"
 
     def _seats(self) -> Table:
-        assert self.server is not None
-        plan = self.server.house.plan.zones[0]
-        smells: dict[str, list[str]] = {}
-        for seat, slot in self.server.memory[ZONE].open_slots():
-            smells.setdefault(seat, []).append(plan.slots[slot])
+        plan = self._zone
         grid = Table.grid(padding=(0, 1))
         ids = plan.seat_ids()
         for row in range(plan.rows):
             first = row * plan.seats_per_row
-            grid.add_row(*(_seat(id, smells) for id in ids[first : first + plan.seats_per_row]))
+            grid.add_row(*map(self._seat, ids[first : first + plan.seats_per_row]))
         return grid
 
-
-def _seat(id: str, smells: dict[str, list[str]]) -> Text:
-    text = Text(f"{id:<6}")
-    for scent in sorted(smells.get(id, ())):
-        text.append("●", style=COLOURS.get(scent, "white"))
-    text.pad_right(SEAT_WIDTH + 3 - len(text))
-    return text
+    def _seat(self, id: SeatId) -> Text:
+        text = Text(f"{id:<6}")
+        for slot, scent in enumerate(self._zone.slots):
+            if self._devices[id].open_slots >> slot & 1:
+                text.append("●", style=COLOURS.get(scent, "white"))
+        text.pad_right(SEAT_WIDTH + 3 - len(text))
+        return text
 
 
 async def play(out: Console, seconds: float, keep: bool) -> None:  # noqa: FBT001 (a flag of the command)
@@ -112,21 +125,24 @@ async def play(out: Console, seconds: float, keep: bool) -> None:  # noqa: FBT00
     # Loaded here: the simulators are no part of the server.
     from simulators.tally import Tally
 
-    tally, stage = Tally(), Stage()
+    tally = Tally()
+    radio = simulated_radio("demo")
     logging.getLogger("scentrt").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="scentrt-demo-") as folder:
-        async with open_server(_settings(Path(folder)), on_spray=stage.on_spray) as server:
-            stage.server, stage.seconds = server, seconds
+        async with open_server(_settings(Path(folder)), airwaves=radio) as server:
             tune_process()
             out.print(
-                f"A theatre of 24 simulated seats at [b]{server.gateway_url}[/b]. A game plays to "
-                "zone A, another to the dispenser of one of three pairs of goggles.\n"
+                f"A theatre of 24 seats at [b]{server.gateway_url}[/b], each with a simulated "
+                "dispenser on Bluetooth LE. A game plays to zone A, another to one of three pairs "
+                "of goggles, which dispenses by itself.\n"
             )
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+                    await _connect(out, server)
+                    stage = Stage(server, radio, seconds)
                     nursery.start_soon(_show, out, stage)
-                    await _perform(server.gateway_url, seconds, tally)
+                    await _perform(stage, tally)
                     nursery.cancel_scope.cancel()
                 _summarise(out, tally, late=server.actors[ZONE].late)
                 if keep:
@@ -139,7 +155,7 @@ def _settings(folder: Path) -> Settings:
     """Return settings of the demo's own: nothing that is configured here changes what it shows."""
     return Settings.model_construct(
         db=str(folder / "demo.db"),
-        simulate=True,
+        simulate_ble=True,
         gateway=GatewaySection(port=_usual_or_free(8765)),
         http=HttpSection(port=_usual_or_free(5005)),
     )
@@ -153,24 +169,51 @@ def _usual_or_free(port: int) -> int:
         return 0
 
 
-async def _perform(url: str, seconds: float, tally: "Tally") -> None:
+async def _connect(out: Console, server: Server) -> None:
+    """Wait until every device is connected, and say how long that took."""
+    began, devices = trio.current_time(), len(server.linked[ZONE].states)
+    with out.status("Connecting …") as status:
+        while (connected := _connected(server)) < devices:
+            if trio.current_time() > began + CONNECTED_WITHIN_S:
+                raise ConfigError("demo", f"only {connected} of {devices} devices could connect")
+            status.update(f"Connecting: {connected} of {devices} devices")
+            await trio.sleep(1 / PICTURES_PER_S)
+    out.print(f"{devices} devices connected in {trio.current_time() - began:.1f} s.\n")
+
+
+def _connected(server: Server) -> int:
+    return sum(state.online for state in server.linked[ZONE].states.values())
+
+
+async def _perform(stage: Stage, tally: "Tally") -> None:
     """Let two games play, in front of three pairs of goggles, one of which dispenses."""
     from simulators.client import open_client
     from simulators.engine import play as play_game
     from simulators.goggles import Vial, crowd, wear
     from simulators.theatre import SCENTS
 
+    url = stage.server.gateway_url
+
     async def game(name: str, seed: int, to: Mapping[str, list[str]]) -> None:
         async with open_client(url, role="engine", name=name) as client:
-            await play_game(client, seed=seed, seconds=seconds, to=dict(to), tally=tally)
+            await play_game(client, seed=seed, seconds=stage.seconds, to=dict(to), tally=tally)
+
+    async def desk(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with open_client(url, role="operator", name="the-desk") as client:
+            await client.subscribe("scent", zones=[ZONE])
+            task_status.started()
+            async for message in client.events():
+                if message["type"] == "scent":
+                    stage.note(message)
 
     async with trio.open_nursery() as audience:
+        await audience.start(desk)
         vials = [Vial(scent) for scent in SCENTS]
         await audience.start(partial(wear, url, "player-7", dispenser=vials, tally=tally))
         await audience.start(partial(crowd, url, 2, zones=None, tally=tally))
-        async with trio.open_nursery() as stage:
-            stage.start_soon(game, "the-cinema-game", 7, {"zones": [str(ZONE)]})
-            stage.start_soon(game, "the-vr-game", 8, {"goggles": ["player-7"]})
+        async with trio.open_nursery() as games:
+            games.start_soon(game, "the-cinema-game", 7, {"zones": [str(ZONE)]})
+            games.start_soon(game, "the-vr-game", 8, {"goggles": ["player-7"]})
         audience.cancel_scope.cancel()
 
 
@@ -213,7 +256,7 @@ def _summarise(out: Console, tally: "Tally", late: int) -> None:
         fast.add_column(column, justify="right")
     for name, samples in (
         ("lateness: received or due, to dispatched", tally.lateness_ms),
-        ("cue to the last dispenser", dispensed),
+        ("cue to the last GATT write", dispensed),
         ("dispatched, to seen by goggles", tally.transit_ms),
     ):
         fast.add_row(name, *_percentiles(samples))

@@ -104,6 +104,8 @@ class Dispenser:
         self.identity = identity
         self.battery_percent = battery_percent
         self.received: deque[Received] = deque(maxlen=KEPT)
+        self.commands = 0
+        """How many commands there were, also beyond those that are remembered."""
         self._key = key
         self._valves = [_Valve(vial.code, vial.remaining_s) for vial in vials]
         self._past: deque[Opening] = deque(maxlen=KEPT)
@@ -134,6 +136,7 @@ class Dispenser:
         match characteristic:
             case profile.COMMAND:
                 self.received.append(Received(now, value))
+                self.commands += 1
                 self._obey(profile.read_command(value), now)
             case profile.CHALLENGE:
                 if not 16 <= len(value) <= 64:

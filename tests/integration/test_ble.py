@@ -64,7 +64,8 @@ class Zone:
         )
         self.written: list[Written] = []
 
-    def _hear(self, seat: SeatId, state: LinkState) -> None:
+    def _hear(self, seat: SeatId, former: LinkState, state: LinkState) -> None:
+        assert former != state == self.ble.states[seat]
         self.changes.append((seat, state))
         self._news.set()
         self.on_change(seat, state)
@@ -120,8 +121,10 @@ async def zone(
 ) -> AsyncIterator[Zone]:
     async with CountingThread() as aio:
         zone = Zone(aio, fakes, slots, keys or {})
-        async with zone.ble.running():
+        async with trio.open_nursery() as linking:
+            linking.start_soon(zone.ble.run)
             yield zone
+            linking.cancel_scope.cancel()
 
 
 def many(number: int) -> list[FakeDispenser]:
@@ -331,13 +334,15 @@ async def test_devices_that_hang_hold_up_the_end_for_two_seconds_at_most(
         fake.deaf = deaf
     async with CountingThread() as aio:
         house = Zone(aio, fakes, slots=3, keys={})
-        async with house.ble.running():
+        async with trio.open_nursery() as linking:
+            linking.start_soon(house.ble.run)
             await house.online()
             house.spray()
             await house.done_by_all(3)
             await house.in_the_thread(fakes[0].answers.clear)
             await house.in_the_thread(fakes[1].answers.clear)
             ended = trio.current_time()
+            linking.cancel_scope.cancel()
         took_s = trio.current_time() - ended
         for fake in fakes:
             aio.post(fake.answers.set)

@@ -196,17 +196,17 @@ class TestExposure:
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
     def test_on_loopback_no_token_is_needed(self, host: str) -> None:
         assert is_loopback(host)
-        load_settings({"gateway": {"host": host}, "http": {"host": host}}).check_exposure()
+        load_settings({"gateway": {"host": host}, "http": {"host": host}}).check()
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "roxy.example.com", ""])
     def test_off_loopback_one_is_and_http_needs_that_of_an_operator(self, host: str) -> None:
         engine, operator = ({"role": role, "sha256": HASH} for role in ("engine", "operator"))
         with pytest.raises(ConfigError, match=r"gateway\.host: .*token new --role engine"):
-            load_settings({"gateway": {"host": host}}).check_exposure()
-        load_settings({"gateway": {"host": host}, "tokens": [engine]}).check_exposure()
+            load_settings({"gateway": {"host": host}}).check()
+        load_settings({"gateway": {"host": host}, "tokens": [engine]}).check()
         with pytest.raises(ConfigError, match=r"http\.host: .*token new --role operator"):
-            load_settings({"http": {"host": host}, "tokens": [engine]}).check_exposure()
-        load_settings({"http": {"host": host}, "tokens": [operator]}).check_exposure()
+            load_settings({"http": {"host": host}, "tokens": [engine]}).check()
+        load_settings({"http": {"host": host}, "tokens": [operator]}).check()
 
 
 class TestAddresses:
@@ -227,3 +227,16 @@ class TestAddresses:
     def test_what_is_no_address_is_answered_with_an_example(self, text: str) -> None:
         with pytest.raises(ConfigError, match=r"--gateway: expected HOST:PORT, like 127\.0\.0\.1:"):
             parse_address("--gateway", text)
+
+
+def test_dispensers_are_simulated_in_one_way() -> None:
+    with pytest.raises(ConfigError, match=r"simulate_ble: .* leave one out"):
+        load_settings({"simulate": True, "simulate_ble": True}).check()
+
+
+def test_an_adapter_that_cannot_be_one_is_named_with_an_example() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings({"bluetooth": {"adapters": ["hci0", "usb dongle"]}})
+    assert str(refused.value) == (
+        "bluetooth.adapters[1]: expected the name of an adapter, like 'hci0', not \"usb dongle\""
+    )

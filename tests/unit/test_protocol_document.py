@@ -146,6 +146,10 @@ class TestSettings:
         assert load_settings() == defaults
         told = tomllib.loads(written)
         for name, value in json.loads(defaults.model_dump_json()).items():
+            unset = [key for key in value if value[key] is None] if isinstance(value, dict) else []
+            for key in unset:
+                assert f"# {key} = " in written
+                del value[key]
             if name in told:
                 assert told[name] == value
             else:

@@ -7,13 +7,14 @@ became of it comes back in one piece; so does what happened to many links at the
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NoReturn
 
 import trio
 
 from scentrt.actors.clock import ServerClock
+from scentrt.actors.messages import DeviceState
 from scentrt.actors.reports import Written
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.gatt import Command
@@ -33,7 +34,8 @@ GATHER_S = 0.01
 STOP_WITHIN_S = 2.0
 """How long stopping may take, whatever hangs."""
 
-OnChange = Callable[[SeatId, LinkState], None]
+OnChange = Callable[[SeatId, LinkState, LinkState], None]
+"""Told which seat it is, what its link was like, and what it is like now."""
 
 
 def assign_adapters(
@@ -95,16 +97,14 @@ class BleDispensers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed: dict[SeatId, LinkState] = {}
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep the devices connected for as long as the block lasts, and then stop them all.
+    async def run(self) -> NoReturn:
+        """Keep the devices connected until cancelled, and then stop them all.
 
-        Does not wait for any device to connect. Stopping is shielded, and gives up after
-        `STOP_WITHIN_S`; so may whoever waits for it.
+        Stopping is shielded, and gives up after `STOP_WITHIN_S`.
         """
         self._aio.post(self._start)
         try:
-            yield
+            await trio.sleep_forever()
         finally:
             stopped = trio.Event()
             self._aio.post(self._stop, stopped)
@@ -132,6 +132,13 @@ class BleDispensers:
         """Close a slot at these seats, or all their slots."""
         self._aio.post(self._halt, Command.stop(slot), seats)
 
+    def device(self, seat: SeatId) -> DeviceState | None:
+        """Return what is known of a seat's device; None where it has none."""
+        state = self.states.get(seat)
+        if state is None:
+            return None
+        return DeviceState(state.latency_ms, state.battery_percent, state.expired, state.problem)
+
     def _hear(self, done: Callable[[Written], None], written: Written) -> None:
         try:
             done(written)
@@ -139,10 +146,10 @@ class BleDispensers:
             log.exception("a report could not be taken")
 
     def _hear_changes(self, changed: Mapping[SeatId, LinkState]) -> None:
-        self.states.update(changed)
         for seat, state in changed.items():
+            former, self.states[seat] = self.states[seat], state
             try:
-                self._on_change(seat, state)
+                self._on_change(seat, former, state)
             except Exception:
                 log.exception("the change at %s could not be taken", seat)
 

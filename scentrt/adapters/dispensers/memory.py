@@ -24,11 +24,8 @@ class Received:
 class MemoryDispensers:
     """The dispensers of one zone, each of which closes by itself at the end of a spray."""
 
-    def __init__(
-        self, clock: ServerClock, on_spray: Callable[[Spray, int, float], None] | None = None
-    ) -> None:
+    def __init__(self, clock: ServerClock) -> None:
         self._clock = clock
-        self._on_spray = on_spray
         self._orders: deque[tuple[Spray, tuple[SeatId, ...], float]] = deque(maxlen=ORDERS_KEPT)
         self._open_until: dict[tuple[SeatId, int], float] = {}
 
@@ -40,8 +37,6 @@ class MemoryDispensers:
             self._open_until[seat, spray.slot] = until_ms
         last_ms = self._clock.now_ms()
         self._orders.append((spray, tuple(seats), last_ms))
-        if self._on_spray is not None:
-            self._on_spray(spray, len(seats), last_ms)
         done(Written(len(seats), 0, first_ms, last_ms))
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:

@@ -18,7 +18,9 @@ from scentrt.adapters.dispensers.radio import LinkFailed, Refused
 
 Hear = Callable[[bytes], None]
 
-PROFILE = frozenset({*gatt.REQUIRED, gatt.BATTERY_LEVEL, gatt.CHALLENGE, gatt.RESPONSE})
+PROFILE = frozenset(
+    {*gatt.REQUIRED, gatt.BATTERY_LEVEL, gatt.FIRMWARE, gatt.CHALLENGE, gatt.RESPONSE}
+)
 
 
 class FakeDispenser:
@@ -57,6 +59,7 @@ class FakeDispenser:
         self.status_reads: list[float] = []
         self.slots = (SlotReading(0, 600, 7), SlotReading(1, 600, 9))
         self.battery_percent = 100
+        self.firmware = b"1.2.0"
         self.challenges: list[bytes] = []
         self._seq = 40_000
         self._open: dict[int, asyncio.TimerHandle] = {}
@@ -126,6 +129,8 @@ class FakeDispenser:
         match characteristic:
             case gatt.STATUS:
                 return self._status()
+            case gatt.FIRMWARE:
+                return self.firmware
             case gatt.RESPONSE:
                 return self._response()
             case gatt.SLOTS:

@@ -8,7 +8,7 @@ import pytest
 from scentrt.adapters.dispensers import gatt, link
 from scentrt.adapters.dispensers.gatt import Activity, SlotReading, Status
 from scentrt.adapters.dispensers.link import LinkState
-from tests.integration.fake_air import FakeDispenser, in_virtual_time
+from tests.integration.fake_air import PROFILE, FakeDispenser, in_virtual_time
 from tests.integration.linked_seats import linked, many, row, spraying
 
 # Connecting
@@ -95,7 +95,30 @@ async def test_a_device_of_another_profile_is_refused_with_what_it_lacks() -> No
         assert dispenser.commands == []
         assert not dispenser.connected
         dispenser.characteristics = frozenset(gatt.REQUIRED)
-        assert (await seat.until(online=True)).battery_percent is None
+        state = await seat.until(online=True)
+        assert (state.battery_percent, state.firmware) == (None, None)
+
+
+@in_virtual_time
+async def test_a_device_that_is_too_old_is_told_of_with_its_firmware() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.characteristics = PROFILE - {gatt.SLOTS}
+    dispenser.firmware = b"0.3.1\r\xff\0"
+    async with row([dispenser]) as (seat,):
+        await asyncio.sleep(1)
+        assert seat.state.problem == (
+            "C4:01 is no dispenser that we know: it lacks slots "
+            f"({gatt.SLOTS}); update its firmware, which is '0.3.1', or put the address of another "
+            "device there"
+        )
+
+
+@in_virtual_time
+async def test_a_device_need_not_say_what_firmware_it_runs() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.refuses = {gatt.FIRMWARE}
+    async with linked(dispenser) as seat:
+        assert seat.state.firmware is None
 
 
 @in_virtual_time
@@ -177,7 +200,11 @@ async def test_what_a_device_says_of_itself_is_passed_on() -> None:
         seat.dispenser.say(gatt.SLOTS, gatt.encode_slots([SlotReading(0, 1, 7)]))
         seat.dispenser.say(gatt.STATUS, Status(1, Activity.FAULT, 0).encode())
         assert seat.state == LinkState(
-            online=True, fault=True, slots=(SlotReading(0, 1, 7),), battery_percent=12
+            online=True,
+            fault=True,
+            slots=(SlotReading(0, 1, 7),),
+            battery_percent=12,
+            firmware="1.2.0",
         )
 
 

@@ -24,6 +24,8 @@ STATUS = "5ce70000-0000-4000-8000-000000000003"
 SLOTS = "5ce70000-0000-4000-8000-000000000004"
 CHALLENGE = "5ce70000-0000-4000-8000-000000000005"
 RESPONSE = "5ce70000-0000-4000-8000-000000000006"
+FIRMWARE = "00002a26-0000-1000-8000-00805f9b34fb"
+"""Of the Device Information service (0x180A) of the Bluetooth SIG."""
 BATTERY_LEVEL = "00002a19-0000-1000-8000-00805f9b34fb"
 """Of the Battery Service (0x180F) of the Bluetooth SIG."""
 
@@ -173,6 +175,11 @@ def decode_battery(value: bytes) -> int:
     if len(value) != 1 or value[0] > 100:
         raise BadValue("battery level", value, "expected one byte from 0 to 100")
     return value[0]
+
+
+def decode_firmware(value: bytes) -> str:
+    """Return the firmware's revision as it can be shown; what is no text in it is left out."""
+    return "".join(filter(str.isprintable, value.decode(errors="ignore")))
 
 
 def is_proof(key: bytes, challenge: bytes, response: bytes) -> bool:

@@ -73,6 +73,7 @@ class LinkState:
     """The device says that it has a fault."""
     slots: tuple[SlotReading, ...] = ()
     battery_percent: int | None = None
+    firmware: str | None = None
     latency_ms: float | None = None
     """From the order to the end of its write, smoothed; as it was when the link was last idle."""
     expired: int = 0
@@ -190,7 +191,7 @@ class Link:
         """Close whatever is open, and hear how the device is."""
         missing = tuple(uuid for uuid in gatt.REQUIRED if uuid not in device.characteristics)
         if missing:
-            raise WrongProfile(self.name, missing)
+            raise WrongProfile(self.name, missing, await self._ask_firmware(device))
         await self._write(device, Command.stop(None), acknowledged=True)
         if self._key is not None:
             await self._identify(device, self._key)
@@ -200,8 +201,20 @@ class Link:
         for uuid, hear in hears.items():
             await device.subscribe(uuid, partial(self._hear, hear))
             hear(await device.read(uuid))
+        firmware = await self._ask_firmware(device)
         self._connected_at = asyncio.get_running_loop().time()
-        self._become(replace(self._state, online=True, impostor=False, problem=None))
+        self._become(
+            replace(self._state, online=True, firmware=firmware, impostor=False, problem=None)
+        )
+
+    async def _ask_firmware(self, device: Device) -> str | None:
+        """Return what the device says that it runs, if it does: nothing depends on it."""
+        if gatt.FIRMWARE not in device.characteristics:
+            return None
+        try:
+            return gatt.decode_firmware(await device.read(gatt.FIRMWARE))
+        except Refused:
+            return None
 
     async def _identify(self, device: Device, key: bytes) -> None:
         """See that the device has the key, by a question that nobody can have heard before."""

@@ -33,16 +33,21 @@ class LinkFailed(ScentError):
 
 
 class WrongProfile(LinkFailed):
-    """A device is no dispenser of ours, or is too old; `missing` are the UUIDs that it lacks."""
+    """A device is no dispenser of ours, or is too old; `missing` are the UUIDs that it lacks.
 
-    def __init__(self, who: str, missing: tuple[str, ...]) -> None:
+    `firmware` is what it says that it runs, None where it says nothing.
+    """
+
+    def __init__(self, who: str, missing: tuple[str, ...], firmware: str | None) -> None:
         named = ", ".join(f"{REQUIRED.get(uuid, '?')} ({uuid})" for uuid in missing)
+        update = "its firmware" if firmware is None else f"its firmware, which is {firmware!r}"
         super().__init__(
             who,
-            f"is no dispenser that we know: it lacks {named}; update its firmware, or put the "
+            f"is no dispenser that we know: it lacks {named}; update {update}, or put the "
             "address of another device there",
         )
         self.missing = missing
+        self.firmware = firmware
 
 
 class Refused(LinkFailed):

@@ -110,12 +110,16 @@ class Backend:
 class BleakRadio:
     """A `Radio` through bleak: the adapter of that name (`hci0`), or the only one there is.
 
-    It scans for as long as somebody waits for a device.
+    It scans for as long as somebody waits for a device. With `pair`, devices are paired with when
+    they are first connected, without asking anybody.
     """
 
-    def __init__(self, adapter: str | None = None, backend: Backend | None = None) -> None:
+    def __init__(
+        self, adapter: str | None = None, backend: Backend | None = None, *, pair: bool = False
+    ) -> None:
         self._adapter = adapter
         self._backend = backend
+        self._pair = pair
         self._sought: dict[str, asyncio.Future[BLEDevice]] = {}
         self._nobody = asyncio.Event()
         self._scanning: asyncio.Task[None] | None = None
@@ -132,7 +136,7 @@ class BleakRadio:
             del self._sought[name.casefold()]
             if not self._sought:
                 self._nobody.set()
-        return _BleakDevice(name, device, self._adapter, self._backend)
+        return _BleakDevice(name, device, self._adapter, self._backend, pair=self._pair)
 
     async def _scan(self) -> None:
         try:
@@ -180,13 +184,21 @@ class _BleakDevice:
     """A `Device` through bleak."""
 
     def __init__(
-        self, name: str, device: BLEDevice, adapter: str | None, backend: Backend | None
+        self,
+        name: str,
+        device: BLEDevice,
+        adapter: str | None,
+        backend: Backend | None,
+        *,
+        pair: bool,
     ) -> None:
         self._name = name
+        self._pair = pair
         self._on_lost: Callable[[], None] | None = None
         self._client = BleakClient(
             device,
             self._lose,
+            pair=pair,
             bluez={"adapter": adapter} if adapter else {},
             backend=None if backend is None else backend.client,
         )
@@ -195,7 +207,13 @@ class _BleakDevice:
 
     async def connect(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
-        async with self._translating("be connected"):
+        what = "be connected"
+        if self._pair:
+            what = (
+                "be paired and connected (where there is no pairing, set `pair = false` under "
+                "[bluetooth])"
+            )
+        async with self._translating(what):
             await self._client.connect()
             self.characteristics = {
                 each.uuid: each for each in self._client.services.characteristics.values()

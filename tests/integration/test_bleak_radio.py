@@ -1,10 +1,15 @@
 """The radio through bleak, over the air that this process simulates."""
 
+import asyncio
+from typing import Any
 
 import pytest
+from bleak.backends.scanner import BaseBleakScanner
+from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
 
 from scentrt.adapters.dispensers.radio import Backend, BleakRadio, LinkFailed, Refused
 from simulators.ble.air import Air
+from simulators.ble.places import nth_serial
 from tests.integration.in_the_air import play, put
 from tests.integration.orders import CHALLENGE, SERIAL, STATUS
 
@@ -37,6 +42,35 @@ def test_who_refuses_is_told_from_who_is_gone() -> None:
         with pytest.raises(LinkFailed) as gone:
             await found.read(STATUS)
         assert not isinstance(gone.value, Refused)
+
+    play(scenario)
+
+
+class MissingScanner(BaseBleakScanner):
+    """What bleak's own scanners do where there is no Bluetooth."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(None, None)
+
+    async def start(self) -> None:
+        reason = BleakBluetoothNotAvailableReason.NO_BLUETOOTH
+        raise BleakBluetoothNotAvailableError("No Bluetooth adapters found.", reason)
+
+    async def stop(self) -> None:
+        raise AssertionError("it was never started")
+
+
+def test_all_who_look_for_devices_are_told_what_the_adapter_lacks_and_may_ask_again() -> None:
+    async def scenario(air: Air) -> None:
+        radio = BleakRadio("hci3", Backend(air.client_backend, MissingScanner))
+        for _ in range(2):
+            finding = (radio.find(nth_serial(number)) for number in range(3))
+            failures = await asyncio.gather(*finding, return_exceptions=True)
+            assert {type(failure) for failure in failures} == {LinkFailed}
+            assert {str(failure) for failure in failures} == {
+                "the Bluetooth adapter hci3 is not there: plug it in, or name another; on Linux, "
+                "`bluetoothctl list` shows them"
+            }
 
     play(scenario)
 

@@ -1,11 +1,14 @@
 """The radio through bleak's BlueZ backend, over a simulated BlueZ on a real D-Bus."""
 
+import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from scentrt.adapters.dispensers.radio import BleakRadio
+from scentrt.adapters.dispensers.radio import BleakRadio, LinkFailed
+from simulators.ble.bluez.bus import private_bus
 from simulators.ble.bluez.process import is_possible
 from tests.integration.bluez_radio import Radio, find, simulated_radio
 from tests.integration.orders import SERIAL
@@ -38,3 +41,42 @@ def test_a_device_is_paired_with_where_that_is_wanted(bluez: Radio, *, pair: boo
         assert (await find(device, "hci1")).details["props"]["Paired"] is pair
 
     bluez.play(scenario)
+
+
+def test_an_adapter_that_is_not_there_is_named_and_the_others_work(bluez: Radio) -> None:
+    device = bluez.take()
+
+    async def scenario() -> None:
+        finding = BleakRadio("hci0").find(device.serial)
+        missing, found = await asyncio.gather(
+            BleakRadio("hci7").find(device.serial), finding, return_exceptions=True
+        )
+        assert isinstance(missing, LinkFailed)
+        assert missing.who == "the Bluetooth adapter hci7"
+        assert missing.problem.startswith("is not there: plug it in")
+        assert not isinstance(found, BaseException)
+        await found.connect(lambda: None)
+        await found.disconnect()
+
+    bluez.play(scenario)
+
+
+@pytest.mark.parametrize("adapter", ["hci0", None])
+def test_a_bus_without_bluez_says_how_to_start_it(adapter: str | None) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkFailed, match="systemctl start bluetooth"):
+            await BleakRadio(adapter).find("SD-0001")
+
+    with private_bus() as bus, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus)
+        asyncio.run(scenario())
+
+
+def test_a_machine_without_a_bus_says_how_to_start_bluez(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(LinkFailed, match="systemctl start bluetooth"):
+            await BleakRadio("hci0").find("SD-0001")
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'no-bus'}")
+        asyncio.run(scenario())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak.args.bluez import BlueZScannerArgs
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
@@ -17,6 +18,7 @@ from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakError, BleakGATTProtocolError
 
 from scentrt.adapters.dispensers.gatt import REQUIRED, SERVICE
+from scentrt.adapters.dispensers.remedies import problem_of_adapter
 from scentrt.errors import ScentError
 
 SCAN_S = 10.0
@@ -149,17 +151,14 @@ class BleakRadio:
                         async with asyncio.timeout(SCAN_S):
                             await self._nobody.wait()
         except Exception as error:  # noqa: BLE001 (each of those who wait raises it)
-            who = f"the Bluetooth adapter {self._adapter or ''}".rstrip()
             for found in self._sought.values():
                 if not found.done():
-                    failure = LinkFailed(who, f"cannot scan: {_why(error)}")
-                    failure.__cause__ = error
-                    found.set_exception(failure)
+                    found.set_exception(_adapter_failure(self._adapter, error))
 
     def _scanner(self) -> BleakScanner:
         return BleakScanner(
             self._see,
-            bluez={"adapter": self._adapter} if self._adapter else {},
+            bluez=_bluez(self._adapter),
             backend=None if self._backend is None else self._backend.scanner,
         )
 
@@ -173,9 +172,7 @@ class BleakRadio:
     async def _see_the_connected(self) -> None:
         """Find what BlueZ has left connected when its program crashed: that does not advertise."""
         with suppress(BleakError, NotImplementedError):
-            adapter = await BleakAdapter.get(
-                bluez={"adapter": self._adapter} if self._adapter else {}
-            )
+            adapter = await BleakAdapter.get(bluez=_bluez(self._adapter))
             for device in await adapter.get_connected_devices([SERVICE]):
                 self._see(device, None)
 
@@ -199,7 +196,7 @@ class _BleakDevice:
             device,
             self._lose,
             pair=pair,
-            bluez={"adapter": adapter} if adapter else {},
+            bluez=_bluez(adapter),
             backend=None if backend is None else backend.client,
         )
         # Looked up once: bleak searches all of them for each use of a UUID.
@@ -258,6 +255,17 @@ class _BleakDevice:
     def _failure(self, what: str, error: Exception) -> LinkFailed:
         kind = Refused if isinstance(error, BleakGATTProtocolError) else LinkFailed
         return kind(self._name, f"could not {what}: {_why(error)}")
+
+
+def _bluez(adapter: str | None) -> BlueZScannerArgs:
+    return {"adapter": adapter} if adapter else {}
+
+
+def _adapter_failure(adapter: str | None, error: Exception) -> LinkFailed:
+    who = "the Bluetooth adapter" if adapter is None else f"the Bluetooth adapter {adapter}"
+    failure = LinkFailed(who, problem_of_adapter(error, adapter))
+    failure.__cause__ = error
+    return failure
 
 
 def _why(error: Exception) -> str:

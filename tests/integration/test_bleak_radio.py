@@ -4,14 +4,30 @@ import asyncio
 from typing import Any
 
 import pytest
-from bleak.backends.scanner import BaseBleakScanner
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
 
-from scentrt.adapters.dispensers.radio import Backend, BleakRadio, LinkFailed, Refused
+from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFailed, Refused, scan
+from simulators.ble import profile
 from simulators.ble.air import Air
+from simulators.ble.dispenser import Dispenser, Identity
 from simulators.ble.places import nth_serial
 from tests.integration.in_the_air import play, put
-from tests.integration.orders import CHALLENGE, SERIAL, STATUS
+from tests.integration.orders import CHALLENGE, SERIAL, SERVICE, STATUS
+
+
+class MissingScanner(BaseBleakScanner):
+    """What bleak's own scanners do where there is no Bluetooth."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(None, None)
+
+    async def start(self) -> None:
+        reason = BleakBluetoothNotAvailableReason.NO_BLUETOOTH
+        raise BleakBluetoothNotAvailableError("No Bluetooth adapters found.", reason)
+
+    async def stop(self) -> None:
+        raise AssertionError("it was never started")
 
 
 def backend(air: Air) -> Backend:
@@ -31,6 +47,56 @@ def test_a_device_is_found_by_its_address_or_by_its_name() -> None:
     play(scenario)
 
 
+def test_a_scan_finds_every_dispenser_once_and_nothing_else() -> None:
+    async def scenario(air: Air) -> None:
+        devices = [await put(air, nth_serial(number)) for number in range(1, 4)]
+        connected = await BleakRadio(backend=backend(air)).find(devices[2].address)
+        await connected.connect(lambda: None)
+        heart_rate = {"0000180d-0000-1000-8000-00805f9b34fb": profile.SERVICES[SERVICE]}
+        await air.add(Dispenser(Identity("a pulse meter")), services=heart_rate)
+        found = await scan(None, backend(air), seconds=0.15)
+        assert {(each.address, each.serial) for each in found} == {
+            (devices[0].address, "SD-0001"),
+            (devices[1].address, "SD-0002"),
+        }
+        assert len(found) == 2
+        await connected.disconnect()
+
+    play(scenario)
+
+
+class CrowdedScanner(MissingScanner):
+    """Hears three dispensers at once, and one of them again, from further away."""
+
+    async def start(self) -> None:
+        for address, rssi in [("C4:01", -80), ("C4:02", -40), ("C4:03", -60), ("C4:02", -70)]:
+            said = AdvertisementData(None, {}, {}, [SERVICE], None, rssi, ())
+            self.create_or_update_device(address, address, None, None, said)
+
+    async def stop(self) -> None:
+        pass
+
+
+def test_a_scan_lists_the_strongest_first_as_they_were_heard_last() -> None:
+    async def scenario(air: Air) -> None:
+        crowded = Backend(air.client_backend, CrowdedScanner)
+        assert await scan(None, crowded, seconds=0) == [
+            Found("C4:03", None, -60),
+            Found("C4:02", None, -70),
+            Found("C4:01", None, -80),
+        ]
+
+    play(scenario)
+
+
+def test_a_scan_without_an_adapter_says_so() -> None:
+    async def scenario(air: Air) -> None:
+        with pytest.raises(LinkFailed, match="the Bluetooth adapter hci3 is not there"):
+            await scan("hci3", Backend(air.client_backend, MissingScanner), seconds=5)
+
+    play(scenario)
+
+
 def test_who_refuses_is_told_from_who_is_gone() -> None:
     async def scenario(air: Air) -> None:
         device = await put(air)
@@ -44,20 +110,6 @@ def test_who_refuses_is_told_from_who_is_gone() -> None:
         assert not isinstance(gone.value, Refused)
 
     play(scenario)
-
-
-class MissingScanner(BaseBleakScanner):
-    """What bleak's own scanners do where there is no Bluetooth."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(None, None)
-
-    async def start(self) -> None:
-        reason = BleakBluetoothNotAvailableReason.NO_BLUETOOTH
-        raise BleakBluetoothNotAvailableError("No Bluetooth adapters found.", reason)
-
-    async def stop(self) -> None:
-        raise AssertionError("it was never started")
 
 
 def test_all_who_look_for_devices_are_told_what_the_adapter_lacks_and_may_ask_again() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scentrt.adapters.dispensers.radio import BleakRadio, LinkFailed
+from scentrt.adapters.dispensers.radio import BleakRadio, LinkFailed, scan
 from simulators.ble.bluez.bus import private_bus
 from simulators.ble.bluez.process import is_possible
 from tests.integration.bluez_radio import Radio, find, simulated_radio
@@ -57,6 +57,23 @@ def test_an_adapter_that_is_not_there_is_named_and_the_others_work(bluez: Radio)
         assert not isinstance(found, BaseException)
         await found.connect(lambda: None)
         await found.disconnect()
+
+    bluez.play(scenario)
+
+
+@pytest.mark.parametrize("adapter", ["hci1", None])
+def test_a_scan_finds_the_dispensers_that_advertise(bluez: Radio, adapter: str | None) -> None:
+    device = bluez.take()
+
+    async def scenario() -> None:
+        connected = await BleakRadio("hci0").find(device.serial)
+        await connected.connect(lambda: None)
+        found = await scan(adapter, None, seconds=0.3)
+        assert {(each.address, each.serial) for each in found} == {
+            (other.address, other.serial) for other in bluez.bluez.devices if other != device
+        }
+        assert len(found) == len(bluez.bluez.devices) - 1
+        await connected.disconnect()
 
     bluez.play(scenario)
 

@@ -109,6 +109,36 @@ class Backend:
     scanner: type[BaseBleakScanner]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A dispenser that advertises: its serial number is its name, where it tells it."""
+
+    address: str
+    serial: str | None
+    rssi: int
+    """How strongly it is heard, in dBm."""
+
+
+async def scan(adapter: str | None, backend: Backend | None, seconds: float) -> list[Found]:
+    """Listen for so long, and return the dispensers that were heard, the strongest first.
+
+    One that is connected does not advertise. Raises `LinkFailed` where the adapter does not work.
+    """
+    scanner = BleakScanner(
+        service_uuids=[SERVICE],
+        bluez=_bluez(adapter),
+        backend=None if backend is None else backend.scanner,
+    )
+    try:
+        async with scanner:
+            await asyncio.sleep(seconds)
+    except Exception as error:
+        raise _adapter_failure(adapter, error) from error
+    heard = scanner.discovered_devices_and_advertisement_data.values()
+    found = [Found(device.address, said.local_name, said.rssi) for device, said in heard]
+    return sorted(found, key=lambda each: -each.rssi)
+
+
 class BleakRadio:
     """A `Radio` through bleak: the adapter of that name (`hci0`), or the only one there is.
 

@@ -266,7 +266,7 @@ def _assign_adapters(
         adapters = [Adapter("simulated", BleakRadio(backend=backend), len(seats))]
     else:
         adapters = [
-            Adapter(name or "default", BleakRadio(name), wanted.links)
+            Adapter(name or "default", BleakRadio(name, pair=wanted.pair), wanted.links)
             for name in wanted.adapters or (None,)
         ]
     return assign_adapters(f"{settings.theatre or 'theatre'}: devices", seats, adapters)

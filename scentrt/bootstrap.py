@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,8 @@ from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
 from scentrt.adapters.dispensers.goggles import GogglesDispensers
 from scentrt.adapters.dispensers.link import Adapter, LinkState
 from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
-from scentrt.adapters.dispensers.radio import Backend, BleakRadio
+from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFailed
+from scentrt.adapters.dispensers.radio import scan as scan_with
 from scentrt.adapters.theatre_store import open_store
 from scentrt.config import Settings, is_loopback
 from scentrt.domain.cues import GOGGLES_ZONE, SeatId, ZoneId
@@ -41,6 +42,8 @@ from scentrt.entrypoints.http import Readiness, create_app, serve_http
 from scentrt.errors import ActorStopped, ConfigError, StoreUnavailable
 from scentrt.secrets_file import load_keys, secrets_beside
 from scentrt.theatre_file import load_theatre
+
+__all__ = ["Airwaves", "Found", "Server", "open_server", "scan", "tune_process"]
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,11 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    settings: Settings, *, plan: TheatrePlan | None = None, airwaves: Airwaves | None = None
+    settings: Settings,
+    *,
+    plan: TheatrePlan | None = None,
+    airwaves: Airwaves | None = None,
+    only: Collection[SeatId] | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server for as long as the block lasts, and then stop it in good order.
 
@@ -97,6 +104,7 @@ async def open_server(
     Args:
       plan: the theatre, instead of that in the settings.
       airwaves: a radio instead of the platform's, on which every seat is given a device.
+      only: the seats whose devices are connected to; all, if left out.
     """
     settings.check()
     plan = plan or load_theatre(settings.theatre)
@@ -105,6 +113,8 @@ async def open_server(
     if airwaves is not None:
         plan = _with_a_device_at_every_seat(plan)
     keys = _load_keys(settings, plan)
+    if only is not None:
+        plan = _with_devices_at(plan, only)
     clock = ServerClock()
     with (
         _listening("gateway", settings.gateway.host, settings.gateway.port) as gateway_socket,
@@ -204,6 +214,29 @@ async def open_server(
                 writing.cancel_scope.cancel()
 
 
+async def scan(settings: Settings, seconds: float) -> list[Found]:
+    """Listen with all adapters of the settings; return the dispensers heard, the strongest first.
+
+    Raises `ConfigError` where an adapter does not work.
+    """
+    heard: dict[str, Found] = {}
+
+    async def listen(name: str | None) -> None:
+        try:
+            found = await aio.call(scan_with, name, None, seconds)
+        except LinkFailed as error:
+            raise ConfigError("bluetooth", str(error)) from error
+        for each in found:
+            known = heard.setdefault(each.address, each)
+            if each.rssi > known.rssi:
+                heard[each.address] = each
+
+    async with AioThread() as aio, trio.open_nursery() as nursery:
+        for name in settings.bluetooth.adapters or (None,):
+            nursery.start_soon(listen, name)
+    return sorted(heard.values(), key=lambda each: -each.rssi)
+
+
 def tune_process() -> None:
     """Prepare the interpreter for low latency; once, when everything has been built.
 
@@ -233,6 +266,14 @@ def _with_a_device_at_every_seat(plan: TheatrePlan) -> TheatrePlan:
     for zone in plan.zones:
         made_up = {seat: DevicePlan(f"SIM-{seat}") for seat in zone.seat_ids()}
         zones.append(replace(zone, devices={**made_up, **zone.devices}))
+    return replace(plan, zones=tuple(zones))
+
+
+def _with_devices_at(plan: TheatrePlan, seats: Collection[SeatId]) -> TheatrePlan:
+    zones = []
+    for zone in plan.zones:
+        kept = {seat: device for seat, device in zone.devices.items() if seat in seats}
+        zones.append(replace(zone, devices=kept))
     return replace(plan, zones=tuple(zones))
 
 

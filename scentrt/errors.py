@@ -4,6 +4,7 @@
 
     ScentError
     ├── ConfigError          settings or theatre file cannot be used; says which line or field
+    │   └── DatabaseInUse    a server runs on this database already
     ├── StoreUnavailable     the database did not take or give something
     ├── PanicAgain           a panic was called while another was being released
     ├── UnknownName          nobody in the house is called so
@@ -32,6 +33,10 @@ class ConfigError(ScentError):
         super().__init__(f"{where}: {problem}")
         self.where = where
         self.problem = problem
+
+
+class DatabaseInUse(ConfigError):
+    """Another process holds the database."""
 
 
 class StoreUnavailable(ScentError):

@@ -9,6 +9,7 @@ They are in a file of their own, in TOML, that nobody but its owner may read::
 Each device is called as in the theatre file. Nothing in a message tells a key.
 """
 
+import logging
 import os
 import stat
 import tomllib
@@ -22,6 +23,8 @@ from scentrt.domain.cues import SeatId
 from scentrt.domain.layout import TheatrePlan
 from scentrt.errors import ConfigError
 from scentrt.wording import Section, config_error
+
+log = logging.getLogger(__name__)
 
 SHORTEST_KEY, LONGEST_KEY = 16, 64
 """Bytes of a key: fewer could be guessed, and more than a block of SHA-256 add nothing."""
@@ -42,8 +45,8 @@ def secrets_beside(theatre: Path | None) -> Path | None:
 def load_keys(path: Path, plan: TheatrePlan) -> Mapping[SeatId, bytes]:
     """Return the key of each seat's device, for those that have one.
 
-    Raises `ConfigError`, also where others than the owner may read the file, and where a key is
-    there for a device that the theatre does not have: a misspelt name would leave it unproved.
+    A key for a device that the theatre does not have is a spare's, or misspelt: that is logged.
+    Raises `ConfigError`, also where others than the owner may read the file.
     """
     seat_of = {
         device.name.casefold(): seat for zone in plan.zones for seat, device in zone.devices.items()
@@ -51,14 +54,13 @@ def load_keys(path: Path, plan: TheatrePlan) -> Mapping[SeatId, bytes]:
     keys: dict[SeatId, bytes] = {}
     for name, text in _read(path).items():
         seat = seat_of.get(name.casefold())
+        key = _key(f"{path}: keys.{name}", text)
         if seat is None:
-            raise ConfigError(
-                f"{path}: keys",
-                f"no seat of the theatre has a device {name!r}; call it as the theatre file does",
-            )
-        if seat in keys:
+            log.warning("%s: keys: no seat has a device %r; is that a spare?", path, name)
+        elif seat in keys:
             raise ConfigError(f"{path}: keys", f"{name!r} is there twice; leave one")
-        keys[seat] = _key(f"{path}: keys.{name}", text)
+        else:
+            keys[seat] = key
     return keys
 
 

@@ -4,13 +4,16 @@ Whatever cannot be used is a `ConfigError` that names the file and the field. A 
 be used is left out with a remark that names its line, and the house opens without it.
 """
 
+import os
 import re
+import shutil
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import tomlkit
 from pydantic import Field, ValidationError
 
 from scentrt.domain.cues import GOGGLES_ZONE, Scent, SeatId, ZoneId
@@ -169,6 +172,29 @@ class _Devices:
     def _where(self, seat: str) -> str:
         line = self._line_of.get(seat)
         return str(self._path) if line is None else f"{self._path} line {line}"
+
+
+def give_device(path: Path, seat: SeatId, name: str) -> None:
+    """Write into a theatre file which device a seat has; all else there stays as it is written.
+
+    Whoever reads the file meanwhile finds it as it was or as it is then. Raises `ConfigError`.
+    """
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    zone_id = seat.rsplit("-", 2)[0]
+    zone = next(zone for zone in document["zones"] if zone["id"] == zone_id)
+    if "devices" not in zone:
+        zone["devices"] = tomlkit.table()
+    zone["devices"][seat] = name
+    # A new line stands behind the blank one that ends the table; it belongs before it.
+    new_line = re.compile(rf"\n\n?({re.escape(seat)} = [^\n]*\n)(?=\[)")
+    text = new_line.sub(r"\n\1\n", tomlkit.dumps(document))
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        shutil.copymode(path, partial)
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(str(path), f"cannot be written: {error.strerror}") from error
 
 
 def _told_bytes(scents: Iterable[str]) -> int:

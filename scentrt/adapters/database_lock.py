@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from scentrt.errors import ConfigError
+from scentrt.errors import ConfigError, DatabaseInUse
 
 if sys.platform == "win32":
     import msvcrt
@@ -38,7 +38,8 @@ def lock_database(path: Path) -> Iterator[None]:
     The file stays behind, empty: to remove it could take it from under a server that just starts.
 
     Raises:
-      ConfigError: another process holds it, or the file cannot be written.
+      DatabaseInUse: another process holds it.
+      ConfigError: the file cannot be written.
     """
     path = path.resolve()  # two links to one database are one database
     if path.is_dir():
@@ -54,7 +55,7 @@ def lock_database(path: Path) -> Iterator[None]:
             _lock(file)
         except OSError as error:
             holder = file.read(20).strip()
-            raise ConfigError(
+            raise DatabaseInUse(
                 str(path),
                 f"is in use by process {holder or 'that is just starting'}; "
                 "stop that server, or use another file",

@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import scentrt
+from scentrt.entrypoints.devices import devices
 from scentrt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 tokens = typer.Typer(help="Make the tokens that let clients in from other machines.")
+app.add_typer(devices, name="devices", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 
 out, err = Console(), Console(stderr=True)

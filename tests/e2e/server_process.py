@@ -74,15 +74,22 @@ class ServerProcess:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, *options: str, env: Environment | None = None
+    folder: Path, *options: str, env: Environment | None = None, simulated: bool = True
 ) -> AsyncIterator[ServerProcess]:
-    """Start a server with simulated dispensers, and wait until it is ready.
+    """Start a server, with dispensers in memory unless told otherwise; wait until it is ready.
 
     Whoever ends the block without having stopped it ends it.
     """
     ready = folder / "ready.json"
     ready.unlink(missing_ok=True)
-    command = ["serve", "--simulate", "--ready-file", str(ready), *FREE_PORTS, *options]
+    command = [
+        "serve",
+        *(["--simulate"] if simulated else []),
+        "--ready-file",
+        str(ready),
+        *FREE_PORTS,
+        *options,
+    ]
     with (folder / "stderr").open("w", encoding="utf-8") as stderr:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "scentrt", *command],

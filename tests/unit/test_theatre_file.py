@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from scentrt.domain.cues import SeatId
 from scentrt.domain.doses import Limits
 from scentrt.domain.layout import DEFAULT_THEATRE, DevicePlan
 from scentrt.domain.seats import Slot
 from scentrt.errors import ConfigError
-from scentrt.theatre_file import load_theatre
+from scentrt.theatre_file import give_device, load_theatre
 
 ROXY = """\
 name = "Roxy"
@@ -234,3 +235,24 @@ def test_a_file_that_cannot_be_read_is_named(
     with pytest.raises(ConfigError) as error:
         load_theatre(file)
     assert str(error.value) == f"{file}: {sentence}"
+
+
+def test_a_device_is_written_into_the_file_and_all_else_stays_as_it_is_written(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "roxy.toml"
+    file.write_text("# As Anna wrote it\n" + ROXY + "\n" + STALLS, encoding="utf-8")
+    file.chmod(0o640)
+    for seat, name in [("A-1-1", "SD-0001"), ("B-1-1", "SD-0002"), ("A-1-2", "C0:FF:EE:00:00:01")]:
+        give_device(file, SeatId(seat), name)
+    assert file.read_text(encoding="utf-8") == (
+        "# As Anna wrote it\n"
+        + ROXY
+        + '\n[zones.devices]\nA-1-1 = "SD-0001"\nA-1-2 = "C0:FF:EE:00:00:01"\n\n'
+        + STALLS
+        + '\n[zones.devices]\nB-1-1 = "SD-0002"\n'
+    )
+    give_device(file, SeatId("A-1-1"), "SD-0003")
+    assert load_theatre(file).zones[0].devices[SeatId("A-1-1")].name == "SD-0003"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [file]

@@ -89,6 +89,7 @@ class BleDispensers:
         self._clock = clock
         self._on_change = on_change
         self.states = dict.fromkeys(devices, LinkState())
+        self._news = trio.Event()
         # From here on, all of this is touched in the asyncio thread only.
         self._links = {
             seat: Link(device, adapters[seat], partial(self._note, seat), keys.get(seat))
@@ -96,6 +97,11 @@ class BleDispensers:
         }
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed: dict[SeatId, LinkState] = {}
+
+    async def wait_online(self, seat: SeatId) -> None:
+        """Wait until a seat's device is connected; for ever, if it never is."""
+        while not self.states[seat].online:
+            await self._news.wait()
 
     async def run(self) -> NoReturn:
         """Keep the devices connected until cancelled, and then stop them all.
@@ -146,6 +152,8 @@ class BleDispensers:
             log.exception("a report could not be taken")
 
     def _hear_changes(self, changed: Mapping[SeatId, LinkState]) -> None:
+        self._news.set()
+        self._news = trio.Event()
         for seat, state in changed.items():
             former, self.states[seat] = self.states[seat], state
             try:

@@ -153,6 +153,10 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Stay until Ctrl-C, to connect something of your own.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Save the picture of the middle of the play, as SVG."),
+    ] = None,
 ) -> None:
     """Watch a game drive a simulated theatre, with goggles looking on.
 
@@ -161,7 +165,7 @@ def demo(
     from scentrt.entrypoints.demo import play  # its simulators are no part of the server
 
     _log_to_stderr(verbose=False)
-    trio.run(play, out, seconds, keep)
+    trio.run(play, out, seconds, keep, picture)
 
 
 @app.command()

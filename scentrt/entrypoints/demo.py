@@ -5,6 +5,7 @@ protocol, as anybody else would. The seats' dispensers are on a simulated Blueto
 picture shows what the devices themselves do.
 """
 
+import io
 import logging
 import signal
 import socket
@@ -47,6 +48,8 @@ LATEST = 6
 
 PICTURES_PER_S = 10
 
+PAPER_WIDTH = 98
+
 CONNECTED_WITHIN_S = 60.0
 """24 devices are connected in a second or two; on a machine that has much else to do, later."""
 
@@ -86,9 +89,9 @@ class Stage:
         elapsed = max(0.001, trio.current_time() - self._began)
         commands = self.commands
         rates = Table.grid(padding=(0, 2))
-        rates.add_row("commands", f"{commands:,}", f"{commands / elapsed:,.0f} a second, over GATT")
+        rates.add_row("GATT writes", f"{commands:,}", f"{commands / elapsed:,.0f} a second")
         rates.add_row("devices", str(_connected(self.server)), f"of {len(self._devices)} connected")
-        rates.add_row("clients", str(self.server.gateway.clients), "2 games, 3 goggles, a desk")
+        rates.add_row("clients", str(self.server.gateway.clients), "games, goggles, a desk")
         rates.add_row("time", f"{elapsed:.0f} s", f"of {self.seconds:g} s")
         lately = "\n".join(self._latest) or "…"
         return Group(
@@ -120,7 +123,12 @@ class Stage:
         return text
 
 
-async def play(out: Console, seconds: float, keep: bool) -> None:  # noqa: FBT001 (a flag of the command)
+async def play(
+    out: Console,
+    seconds: float,
+    keep: bool,  # noqa: FBT001 (a flag of the command)
+    picture: Path | None,
+) -> None:
     """Play for so many seconds, or until Ctrl-C, and show at the end what came of it."""
     # Loaded here: the simulators are no part of the server.
     from simulators.tally import Tally
@@ -142,6 +150,8 @@ async def play(out: Console, seconds: float, keep: bool) -> None:  # noqa: FBT00
                     await _connect(out, server)
                     stage = Stage(server, radio, seconds)
                     nursery.start_soon(_show, out, stage)
+                    if picture is not None:
+                        nursery.start_soon(_save_picture, picture, stage)
                     await _perform(stage, tally)
                     nursery.cancel_scope.cancel()
                 _summarise(out, tally, late=server.actors[ZONE].late)
@@ -227,6 +237,16 @@ async def _show(out: Console, stage: Stage) -> None:
         while True:
             await trio.sleep(1 / PICTURES_PER_S)
             live.update(stage.render(), refresh=True)
+
+
+async def _save_picture(file: Path, stage: Stage) -> None:
+    await trio.sleep(stage.seconds / 2)
+    paper = Console(record=True, width=PAPER_WIDTH, file=io.StringIO())
+    paper.print(stage.render())
+    try:
+        paper.save_svg(str(file), title="scentrt demo", unique_id="demo")
+    except OSError as error:
+        raise ConfigError("--picture", f"{file} cannot be written: {error.strerror}") from error
 
 
 async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

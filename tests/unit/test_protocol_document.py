@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scentrt.actors.reports import REPORT_WITHIN_S
+from scentrt.adapters.dispensers import gatt
 from scentrt.config import Settings, load_settings
 from scentrt.domain.agenda import MOST_WAITING
 from scentrt.domain.events import Change, Ended
@@ -26,6 +27,7 @@ from scentrt.entrypoints.gateway.server import HELLO_WITHIN_S, RESUME_WITHIN_S
 from scentrt.entrypoints.gateway.session import REMEMBERED_CUES, REMEMBERED_MS
 from scentrt.entrypoints.gateway.stream import MAX_WAITING
 from scentrt.entrypoints.gateway.wire import JSON, ROOM
+from scentrt.secrets_file import load_keys
 from scentrt.theatre_file import load_theatre
 
 DOCUMENT = (files("scentrt.entrypoints.gateway") / "protocol.md").read_text(encoding="utf-8")
@@ -134,6 +136,13 @@ def test_each_limit_is_told_as_it_is(told: str) -> None:
     assert told in DOCUMENT.replace("\n  ", " ").replace("\n", " ")
 
 
+def test_the_profile_of_dispensers_is_told_as_it_is() -> None:
+    named = {**gatt.REQUIRED, gatt.CHALLENGE: "challenge", gatt.RESPONSE: "response"}
+    for uuid, name in named.items():
+        assert f"| {name} `{uuid}` |" in DOCUMENT
+    assert f"| characteristic of `{gatt.SERVICE}` |" in DOCUMENT
+
+
 class TestSettings:
     @pytest.fixture(autouse=True)
     def nothing_is_set(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -156,9 +165,19 @@ class TestSettings:
                 assert f"# {name} = " in written or f"# [[{name}]]" in written
 
     def test_the_theatre_can_be_opened(self, tmp_path: Path) -> None:
-        (tmp_path / "roxy.toml").write_text(blocks("toml")[0], encoding="utf-8")
-        (zone,) = load_theatre(tmp_path / "roxy.toml").zones
-        assert zone.seat_ids()[-1] == "A-4-6"
+        written = {
+            name: block
+            for block in blocks("toml")
+            for name in ("zones", "keys")
+            if f"[{name}]" in block
+        }
+        file, secrets = tmp_path / "roxy.toml", tmp_path / "roxy.secrets.toml"
+        file.write_text(written["zones"], encoding="utf-8")
+        secrets.write_text(written["keys"], encoding="utf-8")
+        secrets.chmod(0o600)
+        plan = load_theatre(file)
+        assert plan.zones[0].seat_ids()[-1] == "A-4-6"
+        assert load_keys(secrets, plan).keys() == {"A-1-2"}
 
     def test_the_house_without_a_theatre_file_is_described(self) -> None:
         (zone,) = DEFAULT_THEATRE.zones

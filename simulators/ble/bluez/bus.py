@@ -35,6 +35,7 @@ _CONFIG = """\
   <limit name="max_connections_per_user">10000</limit>
   <limit name="max_replies_per_connection">50000</limit>
   <limit name="max_match_rules_per_connection">50000</limit>
+  {more}
 </busconfig>
 """
 
@@ -51,8 +52,11 @@ class DaemonFailed(Exception):
 
 
 @contextmanager
-def private_bus() -> Iterator[str]:
+def private_bus(more: str = "") -> Iterator[str]:
     """Run a D-Bus daemon while the block lasts, and give its address.
+
+    Args:
+      more: what the daemon is told besides, in the XML of its configuration.
 
     Raises:
       DaemonMissing, DaemonFailed.
@@ -62,7 +66,12 @@ def private_bus() -> Iterator[str]:
         raise DaemonMissing
     with TemporaryDirectory(prefix="scentrt-bus-") as name:
         folder = Path(name)
-        command = (daemon, f"--config-file={_configured(folder)}", "--print-address", "--nofork")
+        command = (
+            daemon,
+            f"--config-file={_configured(folder, more)}",
+            "--print-address",
+            "--nofork",
+        )
         said = folder / "said"
         with (
             said.open("wb") as stderr,
@@ -88,10 +97,10 @@ def private_bus() -> Iterator[str]:
                 process.terminate()
 
 
-def _configured(folder: Path) -> Path:
+def _configured(folder: Path, more: str) -> Path:
     """Write what the daemon is to do, and return where."""
     config = folder / "bus.conf"
-    config.write_text(_CONFIG.format(socket=folder / "bus"), encoding="utf-8")
+    config.write_text(_CONFIG.format(socket=folder / "bus", more=more), encoding="utf-8")
     return config
 
 

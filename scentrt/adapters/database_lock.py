@@ -44,7 +44,7 @@ def lock_database(path: Path) -> Iterator[None]:
     path = path.resolve()  # two links to one database are one database
     if path.is_dir():
         raise ConfigError(str(path), "is a directory; name a file in it")
-    lock_path = path.with_name(path.name + ".lock")
+    lock_path = _lock_path(path)
     try:
         file = lock_path.open("a+", encoding="ascii")
     except OSError as error:
@@ -67,3 +67,27 @@ def lock_database(path: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def holder_of(path: Path) -> str:
+    """Return the id of the process that holds the database at `path`; nothing where none does.
+
+    Writes nothing. The lock itself is tried only where its file names a process, since one that
+    was killed leaves its name behind, and is given back at once.
+    """
+    try:
+        with _lock_path(path.resolve()).open(encoding="ascii", errors="replace") as file:
+            holder = file.read(20).strip()
+            if not holder:
+                return ""
+            try:
+                _lock(file)
+            except OSError:
+                return holder
+    except OSError:
+        return ""  # nobody has ever held it, or nobody whom we could see
+    return ""
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")

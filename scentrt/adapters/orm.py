@@ -51,23 +51,30 @@ dose_marks = Table(
 )
 
 
-def prepare(connection: Connection, where: str) -> None:
-    """Create the tables in a new database, and check an older one; `where` is what to call it.
+def is_new(connection: Connection, where: str) -> bool:
+    """Say whether a database has nothing in it yet; `where` is what to call it. Changes nothing.
 
     Raises:
       ConfigError: it is of another version, or somebody else's.
     """
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     tables = set(inspect(connection).get_table_names())
-    new = version == 0 and not tables
     if version not in {0, SCHEMA_VERSION}:
         raise ConfigError(
             where,
             f"has schema version {version}, and this ScentRT reads version {SCHEMA_VERSION}; "
             "use the ScentRT that wrote it, or another file",
         )
-    if not new and (version == 0 or not tables.issuperset(metadata.tables)):
+    if version == 0 and not tables:
+        return True
+    if version == 0 or not tables.issuperset(metadata.tables):
         raise ConfigError(where, "is not a database of ScentRT; name another file")
+    return False
+
+
+def prepare(connection: Connection, where: str) -> None:
+    """Create the tables in a new database, and check an older one, as `is_new` does."""
+    new = is_new(connection, where)
     # Only now, since the file keeps it, and another's is not ours to change.
     connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     if new:

@@ -69,7 +69,7 @@ async def open_store(
       ConfigError: it cannot be used, and why: not SQLite, in use by another server, of another
         version, no database, not to be opened.
     """
-    url = _sqlite_url(database)
+    url = sqlite_url(database)
     in_memory = url.database in {None, "", ":memory:"}
     where = ":memory:" if in_memory else str(url.database)
     with nullcontext() if in_memory else lock_database(Path(where)):
@@ -94,7 +94,7 @@ async def open_store(
             with trio.CancelScope(shield=True):
                 await aio.call(prepare_it)
         except SQLAlchemyError as error:
-            raise ConfigError(where, f"cannot be opened: {_reason(error)}") from error
+            raise ConfigError(where, f"cannot be opened: {reason_of(error)}") from error
         else:
             yield store
         finally:
@@ -145,7 +145,7 @@ class SqlTheatreStore:
             with trio.CancelScope(shield=True):
                 result = await self._aio.call(async_fn, *args)
         except SQLAlchemyError as error:
-            raise StoreUnavailable(_reason(error)) from error
+            raise StoreUnavailable(reason_of(error)) from error
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             raise StoreUnavailable("the database's thread has ended") from error
         return result
@@ -198,7 +198,8 @@ class SqlTheatreStore:
                 await connection.execute(_FORGET_DOSES, needless)
 
 
-def _sqlite_url(database: str | Path) -> URL:
+def sqlite_url(database: str | Path) -> URL:
+    """Return the URL of a database that is given by its path or its URL; raises `ConfigError`."""
     if not database:
         raise ConfigError("database", "names no file; give a path, or :memory:")
     if isinstance(database, Path) or "://" not in database:
@@ -224,6 +225,6 @@ def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None
     cursor.close()
 
 
-def _reason(error: SQLAlchemyError) -> str:
-    # What the driver said: SQLAlchemy's own words quote the statement and all its rows.
+def reason_of(error: SQLAlchemyError) -> str:
+    """Return what the driver said: SQLAlchemy's own words quote the statement and all its rows."""
     return str(error.orig) if isinstance(error, DBAPIError) else str(error)

@@ -1,0 +1,254 @@
+"""The doctor on a real machine: real sockets, files and servers, and a simulated BlueZ or none."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+from scentrt.checkup.examination import Options, Radios, examine
+from scentrt.checkup.findings import Finding
+from scentrt.checkup.machine import (
+    measure_naps,
+    read_clock,
+    read_secrets,
+    scentrt_answers,
+    try_address,
+)
+from simulators.ble.bluez.process import is_possible, simulated_bluez
+from tests.conftest import OpenHouse
+
+EIGHT = """\
+name = "Roxy"
+[[zones]]
+id = "A"
+rows = 2
+seats_per_row = 4
+slots = ["pine"]
+[zones.devices]
+"""
+EIGHT += "\n".join(f'A-{row}-{n} = "D-{row}-{n}"' for row in (1, 2) for n in (1, 2, 3, 4))
+
+NOTHING_SET = Radios()
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_without_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing that is set here, nor any Bluetooth of this machine, be found."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("SCENTRT_") or name == "API_HOST":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/no-bus")
+    (tmp_path / "roxy.toml").write_text(EIGHT, encoding="utf-8")
+
+
+def options(**given: str) -> Options:
+    """Return options with free ports, where none are given."""
+    free = {"gateway": "127.0.0.1:0", "http": "127.0.0.1:0"}
+    return Options(Path(given.pop("theatre", "roxy.toml")), **{**free, **given})
+
+
+def verdicts(options: Options, radios: Radios = NOTHING_SET) -> dict[str, str]:
+    """Return by subject how things are, but for the clock and timer of the machine at hand."""
+    found = {each.subject: str(each.verdict) for each in trio.run(examine, options, radios)}
+    del found["clock"], found["timer"]
+    return found
+
+
+def finding(subject: str, options: Options, radios: Radios = NOTHING_SET) -> Finding:
+    """Return what is found of one thing."""
+    findings = trio.run(examine, options, radios)
+    [found] = [each for each in findings if each.subject == subject]
+    return found
+
+
+@contextmanager
+def listening(host: str = "127.0.0.1") -> Iterator[tuple[socket.socket, int]]:
+    """Listen somewhere, and take nobody in."""
+    with socket.create_server((host, 0)) as server:
+        yield server, server.getsockname()[1]
+
+
+def let_go(pipe: str) -> None:
+    """Open a pipe for a moment, so that a thread that waits for it can end."""
+    os.close(os.open(pipe, os.O_RDWR))
+
+
+class TestBluetooth:
+    @pytest.fixture(autouse=True)
+    def _dbus_daemon(self) -> None:
+        if not is_possible() and "CI" not in os.environ:
+            pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing (package dbus)")
+
+    @pytest.mark.parametrize(
+        ("adapters", "radios", "expected"),
+        [
+            ("0", Radios(), {"bluetooth": "green", "adapters": "red", "links": "red"}),
+            ("1", Radios(), {"bluetooth": "green", "hci0": "green", "links": "red"}),
+            ("1", Radios(links=8), {"bluetooth": "green", "hci0": "green", "links": "green"}),
+            (
+                "2",
+                Radios(("hci0", "hci1"), 4),
+                {"bluetooth": "green", "hci0": "green", "hci1": "green", "links": "green"},
+            ),
+            (
+                "1",
+                Radios(("hci0", "hci7"), 8),
+                {"bluetooth": "green", "hci0": "green", "hci7": "red", "links": "green"},
+            ),
+        ],
+    )
+    def test_eight_devices_want_adapters_that_are_there_and_links_enough(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        adapters: str,
+        radios: Radios,
+        expected: dict[str, str],
+    ) -> None:
+        with simulated_bluez("--adapters", adapters, "--devices", "1") as bluez:
+            for name, value in bluez.environment.items():
+                monkeypatch.setenv(name, value)
+            found = verdicts(options(), radios)
+        assert {s: v for s, v in found.items() if s in expected} == expected
+        others = {"theatre", "settings", "gateway", "http", "database", "disk"}
+        assert found.keys() == expected.keys() | others
+
+
+class TestWithoutBluetooth:
+    def test_a_theatre_with_devices_cannot_run_and_one_without_can(self) -> None:
+        assert (finding("bluetooth", options())).verdict == "red"
+        Path("scentrt.toml").write_text("simulate = true", encoding="utf-8")
+        assert (finding("bluetooth", options())).verdict == "yellow"
+        assert (finding("theatre", options())).verdict == "yellow"
+
+    def test_where_the_theatre_is_not_known_bluetooth_may_be_needed(self) -> None:
+        found = verdicts(options(theatre="none.toml"))
+        assert (found["theatre"], found["bluetooth"]) == ("red", "red")
+
+
+class TestSettings:
+    def test_settings_that_do_not_load_are_one_red_line_and_the_rest_is_looked_at(
+        self,
+    ) -> None:
+        Path("scentrt.toml").write_text("[gateway]\nprot = 1", encoding="utf-8")
+        assert verdicts(options()) == {"settings": "red", "bluetooth": "red"}
+        found = finding("settings", options())
+        assert found.fix == "gateway.prot: there is no such setting; did you mean 'port'?"
+
+    def test_a_variable_that_means_nothing_is_yellow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SCENTRT_GATWAY__PORT", "1")
+        findings = trio.run(examine, options(), NOTHING_SET)
+        assert [each.verdict for each in findings if each.subject == "settings"] == [
+            "yellow",
+            "green",
+        ]
+
+    def test_a_door_that_anybody_could_enter_is_red(self) -> None:
+        found = finding("settings", options(gateway="0.0.0.0:0"))
+        assert found.verdict == "red"
+        assert "scentrt token new --role engine" in found.fix
+
+    def test_an_option_that_makes_no_sense_is_red(self) -> None:
+        found = finding("settings", options(http="nonsense"))
+        assert found.fix.startswith("--http: expected HOST:PORT")
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(("mode", "verdict"), [(0o600, "green"), (0o644, "red")])
+    def test_a_file_is_its_owners_only(self, mode: int, verdict: str) -> None:
+        path = Path("keys.toml")
+        path.touch()
+        path.chmod(mode)
+        assert (finding("secrets", options(), Radios(secrets=path))).verdict == verdict
+
+    def test_one_that_is_not_there_cannot_be_read(self) -> None:
+        assert read_secrets(Path("none.toml")).problem == "No such file or directory"
+
+
+class TestAddresses:
+    async def test_a_running_server_is_green_with_its_database_and_yellow_with_another(
+        self, open_house: OpenHouse, tmp_path: Path
+    ) -> None:
+        async with open_house() as house:
+            there = {
+                "gateway": urlsplit(house.gateway_url).netloc,
+                "http": urlsplit(house.http_url).netloc,
+            }
+            same = await examine(options(db=str(tmp_path / "scentrt.db"), **there), NOTHING_SET)
+            shown = {each.subject: (each.verdict, each.found) for each in same}
+            assert shown["gateway"] == ("green", f"a server runs on {there['gateway']}")
+            assert shown["http"] == ("green", f"a server runs on {there['http']}")
+            assert shown["database"][1].endswith(f"with process id {os.getpid()}")
+            assert (shown["database"][0], shown["doses"][0]) == ("green", "green")
+
+            other = await examine(options(db="other.db", **there), NOTHING_SET)
+            doors = [each for each in other if each.subject in there]
+            assert [each.verdict for each in doors] == ["yellow", "yellow"]
+
+    async def test_a_server_that_wants_a_token_is_known_by_asking_for_it(
+        self, open_house: OpenHouse
+    ) -> None:
+        operator = {"role": "operator", "sha256": "0" * 64}
+        async with open_house(http={"host": "0.0.0.0"}, tokens=[operator]) as house:
+            port = urlsplit(house.http_url).port or 0
+            assert await trio.to_thread.run_sync(scentrt_answers, "0.0.0.0", port)
+
+    def test_another_program_is_red_also_one_that_says_nothing(self) -> None:
+        with listening() as (_, gateway), listening() as (_, http):
+            found = verdicts(options(gateway=f":{gateway}", http=f":{http}"))
+        assert (found["gateway"], found["http"]) == ("red", "red")
+
+    def test_trying_an_address_leaves_it_free(self) -> None:
+        with listening() as (_, port):
+            taken = try_address("http", "127.0.0.1", port)
+            assert (taken.in_use, taken.problem) == (True, "Address already in use")
+        for _ in range(2):
+            assert not try_address("http", "127.0.0.1", port).problem
+        socket.create_server(("127.0.0.1", port)).close()
+
+    @pytest.mark.parametrize("host", ["192.0.2.1", "two..dots", "x" * 64])
+    def test_what_this_machine_is_not_called_cannot_be_listened_on(self, host: str) -> None:
+        facts = try_address("http", host, 0)
+        assert facts.problem
+        assert not facts.in_use
+
+    @pytest.mark.skipif(not socket.has_ipv6, reason="this Python knows no IPv6")
+    def test_ipv6_is_an_address_as_well(self) -> None:
+        assert not try_address("http", "::1", 0).problem
+
+
+class TestWhateverHangs:
+    def test_it_is_a_finding_within_four_seconds(self, tmp_path: Path) -> None:
+        os.mkfifo("pipe.db")
+        with socket.socket(socket.AF_UNIX) as bus, listening() as (_, port):
+            bus.bind(str(tmp_path / "no-bus"))
+            bus.listen()
+            began = time.monotonic()
+            found = verdicts(options(db="pipe.db", http=f":{port}"))
+            assert time.monotonic() - began < 4
+        assert found["bluetooth"] == found["http"] == found["database"] == "red"
+        assert found["gateway"] == "green"
+        let_go("pipe.db")
+
+    def test_a_theatre_file_that_never_comes_does_not_hold_up_the_rest(self) -> None:
+        os.mkfifo("theatre")
+        began = time.monotonic()
+        assert verdicts(options(theatre="theatre")) == {"settings": "red", "bluetooth": "red"}
+        assert time.monotonic() - began < 4
+        let_go("theatre")
+
+
+class TestTime:
+    def test_the_clock_is_that_of_the_system(self) -> None:
+        assert abs(read_clock().now_s - time.time()) < 60
+
+    async def test_naps_end_after_they_were_due(self) -> None:
+        late_ms = await measure_naps()
+        assert late_ms
+        assert min(late_ms) >= 0

@@ -1,4 +1,4 @@
-"""The command line: `scentrt demo`, `serve`, `protocol` and `token`."""
+"""The command line: `scentrt demo`, `serve`, `doctor`, `protocol` and `token`."""
 
 import json
 import logging
@@ -18,6 +18,7 @@ from rich.markup import escape
 
 import scentrt
 from scentrt.entrypoints.devices import devices
+from scentrt.entrypoints.doctor import doctor
 from scentrt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,6 +144,9 @@ def serve(
         )
     )
     trio.run(_serve, settings, ready_file)
+
+
+app.command()(doctor)
 
 
 @app.command()

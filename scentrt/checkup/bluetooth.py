@@ -151,7 +151,7 @@ def judge_links(
     connected with that is not the theatre's takes a link away.
     """
     devices = {seat: device for zone in plan.zones for seat, device in zone.devices.items()}
-    ours = {device.casefold() for device in devices.values()}
+    ours = {device.name.casefold() for device in devices.values()}
     free: dict[str, int] = {"the adapter": links_each} if adapters is None else {}
     for adapter in used_adapters(adapters or (), named):
         others = [

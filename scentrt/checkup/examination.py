@@ -1,7 +1,6 @@
 """Look at everything, side by side and never for long: what hangs is a finding too."""
 
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +14,11 @@ import trio
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_facts import database_holder, read_database
 from scentrt.adapters.dispensers.bluetooth import BluetoothUnreachable, read_bluetooth
-from scentrt.adapters.dispensers.link import DEFAULT_SLOTS
 from scentrt.checkup.bluetooth import judge_adapters, judge_bluetooth, judge_links
-from scentrt.checkup.findings import Finding, green, red, yellow
+from scentrt.checkup.findings import Finding, green, many, red, yellow
 from scentrt.checkup.machine import (
     measure_naps,
     read_clock,
-    read_secrets,
     scentrt_answers,
     try_address,
 )
@@ -31,12 +28,19 @@ from scentrt.checkup.premises import (
     judge_database,
     judge_doses,
     judge_naps,
-    judge_secrets,
     judge_theatre,
 )
-from scentrt.config import CONFIG_FILE, Settings, load_settings, load_theatre, parse_address
+from scentrt.config import (
+    CONFIG_FILE,
+    BluetoothSection,
+    Settings,
+    load_settings,
+    parse_address,
+)
 from scentrt.domain.layout import TheatrePlan
 from scentrt.errors import ConfigError
+from scentrt.secrets_file import load_keys, secrets_beside
+from scentrt.theatre_file import load_theatre
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -60,18 +64,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Radios:
-    """What is asked of Bluetooth: adapters by name, the links of each, and the file of secrets.
-
-    Without names it is the first adapter that is switched on, as bleak has it.
-    """
-
-    adapters: Sequence[str] = ()
-    links: int = DEFAULT_SLOTS
-    secrets: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Configuration:
     """What could be loaded, and what is to be said about it."""
 
@@ -84,10 +76,11 @@ class _Configuration:
         """Whether any seat does; where that is not known, one may."""
         if self.settings is None or self.plan is None:
             return True
-        return not self.settings.simulate and any(zone.devices for zone in self.plan.zones)
+        simulated = self.settings.simulate or self.settings.simulate_ble
+        return not simulated and any(zone.devices for zone in self.plan.zones)
 
 
-async def examine(options: Options, radios: Radios) -> list[Finding]:
+async def examine(options: Options) -> list[Finding]:
     """Look at the machine as a server with these options would find it, and say what is amiss.
 
     Raises nothing, changes nothing, and takes less than four seconds.
@@ -101,10 +94,12 @@ async def examine(options: Options, radios: Radios) -> list[Finding]:
 
     findings = await _look("settings", LOADED_WITHIN_S, load)
     looks: dict[str, Callable[[], Awaitable[Sequence[Finding]]]] = {
-        "bluetooth": partial(_look_at_bluetooth, known, radios)
+        "bluetooth": partial(_look_at_bluetooth, known)
     }
-    if radios.secrets is not None and os.name == "posix":  # elsewhere a mode says nothing
-        looks["secrets"] = partial(_in_thread, _look_at_secrets, radios.secrets)
+    if known.settings is not None and known.plan is not None:
+        path = known.settings.bluetooth.secrets or secrets_beside(known.settings.theatre)
+        if path is not None:
+            looks["secrets"] = partial(_in_thread, _look_at_secrets, path, known.plan)
     if known.settings is not None:
         looks["addresses"] = partial(_in_thread, _look_at_addresses, known.settings)
         looks["database"] = partial(_in_thread, _look_at_database, known.settings)
@@ -154,7 +149,7 @@ def _load(options: Options) -> _Configuration:
         settings = load_settings({name: it for name, it in given.items() if it is not None})
     findings = [yellow("settings", warning, "mend or unset it") for warning in warnings]
     try:
-        settings.check_exposure()
+        settings.check()
         file = CONFIG_FILE if CONFIG_FILE.exists() else f"no {CONFIG_FILE}"
         findings.append(
             green("settings", f"{file} in {Path.cwd()}; environment and options count too")
@@ -166,7 +161,10 @@ def _load(options: Options) -> _Configuration:
     except ConfigError as error:
         findings.append(red("theatre", "cannot be used", str(error)))
         return _Configuration(tuple(findings), settings)
-    findings.append(judge_theatre(plan, simulate=settings.simulate))
+    simulated = settings.simulate or settings.simulate_ble
+    findings.append(judge_theatre(plan, simulate=simulated))
+    fix = "until then, no device is used there"
+    findings += [yellow("theatre", remark, fix) for remark in plan.remarks]
     return _Configuration(tuple(findings), settings, plan)
 
 
@@ -188,8 +186,9 @@ def _warnings_of(logger: str) -> Iterator[list[str]]:
         log.removeHandler(listener)
 
 
-async def _look_at_bluetooth(known: _Configuration, radios: Radios) -> list[Finding]:
+async def _look_at_bluetooth(known: _Configuration) -> list[Finding]:
     needed = known.needs_bluetooth
+    wanted = BluetoothSection() if known.settings is None else known.settings.bluetooth
     async with AioThread(grace_s=0.1) as aio:
         try:
             facts = await aio.call(read_bluetooth)
@@ -197,14 +196,19 @@ async def _look_at_bluetooth(known: _Configuration, radios: Radios) -> list[Find
             return [judge_bluetooth(error, needed=needed)]
     findings = [judge_bluetooth(facts, needed=needed)]
     if facts.adapters is not None:
-        findings += judge_adapters(facts.adapters, radios.adapters, needed=needed)
+        findings += judge_adapters(facts.adapters, wanted.adapters, needed=needed)
     if known.plan is not None and needed:
-        findings.append(judge_links(known.plan, facts.adapters, radios.adapters, radios.links))
+        findings.append(judge_links(known.plan, facts.adapters, wanted.adapters, wanted.links))
     return findings
 
 
-def _look_at_secrets(path: Path) -> list[Finding]:
-    return [judge_secrets(read_secrets(path))]
+def _look_at_secrets(path: Path, plan: TheatrePlan) -> list[Finding]:
+    with _warnings_of("scentrt.secrets_file") as warnings:
+        keys = load_keys(path, plan)
+    findings = [yellow("secrets", warning, "correct or remove it") for warning in warnings]
+    seats = [seat for zone in plan.zones for seat in zone.devices]
+    found = f"{path}: {len(keys)} of {many(len(seats), 'device')} have a key"
+    return [*findings, green("secrets", found)]
 
 
 def _look_at_addresses(settings: Settings) -> list[Finding]:

@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import trio
 
@@ -39,15 +38,6 @@ class AddressFacts:
     port: int
     problem: str = ""
     in_use: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SecretsFacts:
-    """A file of secrets; `problem` is why it cannot be read, `mode` its permissions otherwise."""
-
-    path: Path
-    mode: int = 0
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +92,6 @@ def _reachable(host: str) -> str:
     if not address.is_unspecified:
         return host
     return "127.0.0.1" if address.version == 4 else "::1"
-
-
-def read_secrets(path: Path) -> SecretsFacts:
-    """Look who may read a file, and whether we can."""
-    try:
-        mode = path.stat().st_mode & 0o777
-        with path.open("rb"):
-            return SecretsFacts(path, mode)
-    except OSError as error:
-        return SecretsFacts(path, problem=error.strerror or str(error))
 
 
 def read_clock() -> ClockFacts:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from scentrt.adapters.database_facts import DatabaseContents, DatabaseFacts
 from scentrt.checkup.findings import Finding, green, many, red, yellow
-from scentrt.checkup.machine import AddressFacts, ClockFacts, SecretsFacts
+from scentrt.checkup.machine import AddressFacts, ClockFacts
 from scentrt.domain.layout import TheatrePlan
 
 FREE_MB = 100
@@ -51,23 +51,6 @@ def judge_theatre(plan: TheatrePlan, *, simulate: bool) -> Finding:
 
 
 # Files, addresses and the database
-
-
-def judge_secrets(facts: SecretsFacts) -> Finding:
-    """Say whether the secrets are only their owner's to read."""
-    if facts.problem:
-        return red(
-            "secrets",
-            f"{facts.path} cannot be read: {facts.problem}",
-            "name the file that is there, and run ScentRT as its owner",
-        )
-    if facts.mode & 0o077:
-        return red(
-            "secrets",
-            f"{facts.path} is open to others (its mode is {facts.mode:o})",
-            f"take it from them: chmod 600 {facts.path}",
-        )
-    return green("secrets", f"{facts.path}, for its owner only")
 
 
 def judge_addresses(

@@ -57,13 +57,13 @@ def _examine(
     theatre: Path | None, db: str | None, gateway: str | None, http: str | None
 ) -> Sequence[Finding]:
     try:
-        from scentrt.checkup.examination import Options, Radios, examine
+        from scentrt.checkup.examination import Options, examine
     except ImportError as error:
         return [red("program", f"cannot be loaded: {error}", "install ScentRT again")]
 
     findings: Sequence[Finding] = ()
     try:
-        findings = trio.run(examine, Options(theatre, db, gateway, http), Radios())
+        findings = trio.run(examine, Options(theatre, db, gateway, http))
     except* KeyboardInterrupt:
         pass
     if not findings:

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from scentrt.checkup.examination import Options, Radios, examine
+from scentrt.checkup.examination import Options, examine
 from scentrt.checkup.findings import Finding
 from scentrt.checkup.machine import (
     measure_naps,
     read_clock,
-    read_secrets,
     scentrt_answers,
     try_address,
 )
@@ -33,8 +32,6 @@ slots = ["pine"]
 [zones.devices]
 """
 EIGHT += "\n".join(f'A-{row}-{n} = "D-{row}-{n}"' for row in (1, 2) for n in (1, 2, 3, 4))
-
-NOTHING_SET = Radios()
 
 
 @pytest.fixture(autouse=True)
@@ -54,16 +51,16 @@ def options(**given: str) -> Options:
     return Options(Path(given.pop("theatre", "roxy.toml")), **{**free, **given})
 
 
-def verdicts(options: Options, radios: Radios = NOTHING_SET) -> dict[str, str]:
+def verdicts(options: Options) -> dict[str, str]:
     """Return by subject how things are, but for the clock and timer of the machine at hand."""
-    found = {each.subject: str(each.verdict) for each in trio.run(examine, options, radios)}
+    found = {each.subject: str(each.verdict) for each in trio.run(examine, options)}
     del found["clock"], found["timer"]
     return found
 
 
-def finding(subject: str, options: Options, radios: Radios = NOTHING_SET) -> Finding:
+def finding(subject: str, options: Options) -> Finding:
     """Return what is found of one thing."""
-    findings = trio.run(examine, options, radios)
+    findings = trio.run(examine, options)
     [found] = [each for each in findings if each.subject == subject]
     return found
 
@@ -87,19 +84,19 @@ class TestBluetooth:
             pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing (package dbus)")
 
     @pytest.mark.parametrize(
-        ("adapters", "radios", "expected"),
+        ("adapters", "settings", "expected"),
         [
-            ("0", Radios(), {"bluetooth": "green", "adapters": "red", "links": "red"}),
-            ("1", Radios(), {"bluetooth": "green", "hci0": "green", "links": "red"}),
-            ("1", Radios(links=8), {"bluetooth": "green", "hci0": "green", "links": "green"}),
+            ("0", {}, {"bluetooth": "green", "adapters": "red", "links": "red"}),
+            ("1", {}, {"bluetooth": "green", "hci0": "green", "links": "red"}),
+            ("1", {"LINKS": "8"}, {"bluetooth": "green", "hci0": "green", "links": "green"}),
             (
                 "2",
-                Radios(("hci0", "hci1"), 4),
+                {"ADAPTERS": '["hci0", "hci1"]', "LINKS": "4"},
                 {"bluetooth": "green", "hci0": "green", "hci1": "green", "links": "green"},
             ),
             (
                 "1",
-                Radios(("hci0", "hci7"), 8),
+                {"ADAPTERS": '["hci0", "hci7"]', "LINKS": "8"},
                 {"bluetooth": "green", "hci0": "green", "hci7": "red", "links": "green"},
             ),
         ],
@@ -108,13 +105,15 @@ class TestBluetooth:
         self,
         monkeypatch: pytest.MonkeyPatch,
         adapters: str,
-        radios: Radios,
+        settings: dict[str, str],
         expected: dict[str, str],
     ) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"SCENTRT_BLUETOOTH__{name}", value)
         with simulated_bluez("--adapters", adapters, "--devices", "1") as bluez:
             for name, value in bluez.environment.items():
                 monkeypatch.setenv(name, value)
-            found = verdicts(options(), radios)
+            found = verdicts(options())
         assert {s: v for s, v in found.items() if s in expected} == expected
         others = {"theatre", "settings", "gateway", "http", "database", "disk"}
         assert found.keys() == expected.keys() | others
@@ -143,7 +142,7 @@ class TestSettings:
 
     def test_a_variable_that_means_nothing_is_yellow(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SCENTRT_GATWAY__PORT", "1")
-        findings = trio.run(examine, options(), NOTHING_SET)
+        findings = trio.run(examine, options())
         assert [each.verdict for each in findings if each.subject == "settings"] == [
             "yellow",
             "green",
@@ -160,15 +159,40 @@ class TestSettings:
 
 
 class TestSecrets:
-    @pytest.mark.parametrize(("mode", "verdict"), [(0o600, "green"), (0o644, "red")])
-    def test_a_file_is_its_owners_only(self, mode: int, verdict: str) -> None:
-        path = Path("keys.toml")
-        path.touch()
-        path.chmod(mode)
-        assert (finding("secrets", options(), Radios(secrets=path))).verdict == verdict
+    def test_those_beside_the_theatre_are_their_owners_only(self) -> None:
+        assert "secrets" not in verdicts(options())
+        path = Path("roxy.secrets.toml")
+        path.write_text(f'[keys]\nD-1-1 = "{"0f" * 16}"\n', encoding="utf-8")
+        path.chmod(0o600)
+        found = finding("secrets", options())
+        assert (found.verdict, found.found) == ("green", f"{path}: 1 of 8 devices have a key")
+        path.chmod(0o644)
+        found = finding("secrets", options())
+        assert (found.verdict, "chmod 600" in found.fix) == ("red", True)
 
-    def test_one_that_is_not_there_cannot_be_read(self) -> None:
-        assert read_secrets(Path("none.toml")).problem == "No such file or directory"
+    def test_a_key_of_a_device_that_is_not_there_is_yellow(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = Path("keys.toml")
+        path.write_text(f'[keys]\nX-1 = "{"0f" * 16}"\n', encoding="utf-8")
+        path.chmod(0o600)
+        monkeypatch.setenv("SCENTRT_BLUETOOTH__SECRETS", str(path))
+        findings = trio.run(examine, options())
+        said = [(each.verdict, each.found) for each in findings if each.subject == "secrets"]
+        assert said == [
+            ("yellow", "keys.toml: keys: no seat has a device 'X-1'; is that a spare?"),
+            ("green", "keys.toml: 0 of 8 devices have a key"),
+        ]
+
+
+class TestTheatre:
+    def test_a_device_that_cannot_be_used_is_a_yellow_line_of_its_own(self) -> None:
+        Path("roxy.toml").write_text(EIGHT + '\nA-9-9 = "D-9-9"\n', encoding="utf-8")
+        [green, yellow] = [
+            each for each in trio.run(examine, options()) if each.subject == "theatre"
+        ]
+        assert (green.verdict, yellow.verdict) == ("green", "yellow")
+        assert yellow.found.startswith("roxy.toml line 16: there is no seat 'A-9-9'; ")
 
 
 class TestAddresses:
@@ -180,14 +204,14 @@ class TestAddresses:
                 "gateway": urlsplit(house.gateway_url).netloc,
                 "http": urlsplit(house.http_url).netloc,
             }
-            same = await examine(options(db=str(tmp_path / "scentrt.db"), **there), NOTHING_SET)
+            same = await examine(options(db=str(tmp_path / "scentrt.db"), **there))
             shown = {each.subject: (each.verdict, each.found) for each in same}
             assert shown["gateway"] == ("green", f"a server runs on {there['gateway']}")
             assert shown["http"] == ("green", f"a server runs on {there['http']}")
             assert shown["database"][1].endswith(f"with process id {os.getpid()}")
             assert (shown["database"][0], shown["doses"][0]) == ("green", "green")
 
-            other = await examine(options(db="other.db", **there), NOTHING_SET)
+            other = await examine(options(db="other.db", **there))
             doors = [each for each in other if each.subject in there]
             assert [each.verdict for each in doors] == ["yellow", "yellow"]
 

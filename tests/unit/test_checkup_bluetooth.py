@@ -12,7 +12,7 @@ from scentrt.adapters.dispensers.bluetooth import (
 from scentrt.checkup.bluetooth import judge_adapters, judge_bluetooth, judge_links
 from scentrt.checkup.findings import Finding, Verdict, green
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.layout import TheatrePlan, ZonePlan
+from scentrt.domain.layout import DevicePlan, TheatrePlan, ZonePlan
 
 HCI0 = AdapterFacts("hci0", "00:00:00:00:00:00", powered=True)
 HCI1 = AdapterFacts("hci1", "00:00:00:00:00:01", powered=True)
@@ -23,7 +23,9 @@ def theatre(devices: int) -> TheatrePlan:
     """Return a theatre with so many devices, in two zones: `D-0`, `D-1` and so on."""
     zones = []
     for id, numbers in ("A", range(0, devices, 2)), ("B", range(1, devices, 2)):
-        seats = {SeatId(f"{id}-1-{n}"): f"D-{number}" for n, number in enumerate(numbers, 1)}
+        seats = {
+            SeatId(f"{id}-1-{n}"): DevicePlan(f"D-{number}") for n, number in enumerate(numbers, 1)
+        }
         zones.append(ZonePlan(ZoneId(id), 1, 200, (Scent("pine"),), devices=seats))
     return TheatrePlan("Roxy", tuple(zones))
 

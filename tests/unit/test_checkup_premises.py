@@ -7,18 +7,17 @@ import pytest
 
 from scentrt.adapters.database_facts import DatabaseContents, DatabaseFacts
 from scentrt.checkup.findings import Finding, Verdict, green
-from scentrt.checkup.machine import AddressFacts, ClockFacts, SecretsFacts
+from scentrt.checkup.machine import AddressFacts, ClockFacts
 from scentrt.checkup.premises import (
     judge_addresses,
     judge_clock,
     judge_database,
     judge_doses,
     judge_naps,
-    judge_secrets,
     judge_theatre,
 )
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.layout import TheatrePlan, ZonePlan
+from scentrt.domain.layout import DevicePlan, TheatrePlan, ZonePlan
 
 NOON_S = 1_764_072_000.0
 """2025-11-25 12:00:00 UTC."""
@@ -40,7 +39,7 @@ def theatre(*devices: str, opted_out: tuple[str, ...] = ()) -> TheatrePlan:
         5,
         (Scent("pine"),),
         frozenset(SeatId(seat) for seat in opted_out),
-        {SeatId(seat): f"D of {seat}" for seat in devices},
+        {SeatId(seat): DevicePlan(f"D of {seat}") for seat in devices},
     )
     return TheatrePlan("Roxy", (zone,))
 
@@ -76,20 +75,6 @@ class TestTheatre:
         finding = judge_theatre(all_five, simulate=True)
         assert verdicts([finding]) == ["yellow"]
         assert "simulated" in finding.found
-
-
-class TestSecrets:
-    @pytest.mark.parametrize(
-        ("mode", "verdict"),
-        [(0o600, "green"), (0o400, "green"), (0o640, "red"), (0o604, "red"), (0o610, "red")],
-    )
-    def test_they_are_their_owners_only(self, mode: int, verdict: str) -> None:
-        assert verdicts([judge_secrets(SecretsFacts(Path("keys.toml"), mode))]) == [verdict]
-
-    def test_a_file_that_cannot_be_read_is_no_secret_but_a_problem(self) -> None:
-        finding = judge_secrets(SecretsFacts(Path("keys.toml"), problem="Permission denied"))
-        assert verdicts([finding]) == ["red"]
-        assert finding.found == "keys.toml cannot be read: Permission denied"
 
 
 class TestAddresses:

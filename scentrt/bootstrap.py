@@ -97,8 +97,8 @@ async def open_server(
 ) -> AsyncIterator[Server]:
     """Run a server for as long as the block lasts, and then stop it in good order.
 
-    Stopping takes nobody in any more and stops every spray, lets the clients go and then the
-    devices, and writes what is to be written, in this order. Raises `ConfigError` where a setting
+    Stopping takes nobody in any more and stops every spray, lets the devices go, meanwhile the
+    clients, and writes what is to be written, in this order. Raises `ConfigError` where a setting
     cannot be used.
 
     Args:
@@ -181,11 +181,13 @@ async def open_server(
                 else partial(doorkeeper.lets_in, "operator"),
             )
             stopping = trio.Event()
-            async with trio.open_nursery() as writing, trio.open_nursery() as linking:
+            # What is inside ends first. The doors are outside the links, so that a client who
+            # lingers keeps no device waiting.
+            async with trio.open_nursery() as writing:
                 await writing.start(ledger.run)
-                for dispensers in linked.values():
-                    linking.start_soon(dispensers.run)
-                async with trio.open_nursery() as doors:
+                async with trio.open_nursery() as doors, trio.open_nursery() as linking:
+                    for dispensers in linked.values():
+                        linking.start_soon(dispensers.run)
                     async with trio.open_nursery() as rooms:
                         rooms.start_soon(fanout.run)
                         for actor in actors.values():

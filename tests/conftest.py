@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scentrt.adapters.dispensers.memory import MemoryDispensers
-from scentrt.bootstrap import Server, open_server
+from scentrt.bootstrap import Airwaves, Server, open_server
 from scentrt.config import load_settings
 from scentrt.domain.cues import ZoneId
 
@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """A running server with simulated dispensers, on free ports."""
+    """A running server with dispensers that are simulated, on free ports."""
 
     server: Server
 
@@ -48,15 +48,19 @@ OpenHouse: TypeAlias = Callable[..., AbstractAsyncContextManager[House]]
 
 @pytest.fixture
 def open_house(tmp_path: Path) -> OpenHouse:
-    """Return a way to open a house with settings of one's own, nested as in `scentrt.toml`."""
+    """Return a way to open a house with settings of one's own, nested as in `scentrt.toml`.
+
+    Its dispensers are in memory, or on the `airwaves` that it is given.
+    """
 
     @asynccontextmanager
-    async def open_one(**options: Any) -> AsyncIterator[House]:
+    async def open_one(*, airwaves: Airwaves | None = None, **options: Any) -> AsyncIterator[House]:
         free = {"host": "127.0.0.1", "port": 0}
-        given: dict[str, Any] = {"simulate": True, "db": str(tmp_path / "scentrt.db"), **options}
+        db, in_memory = str(tmp_path / "scentrt.db"), airwaves is None
+        given: dict[str, Any] = {"simulate": in_memory, "db": db, **options}
         given["gateway"] = {**free, **options.get("gateway", {})}
         given["http"] = {**free, **options.get("http", {})}
-        async with open_server(load_settings(given)) as server:
+        async with open_server(load_settings(given), airwaves=airwaves) as server:
             yield House(server)
 
     return open_one

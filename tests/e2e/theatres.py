@@ -6,16 +6,30 @@ from typing import Any
 
 
 def theatre(folder: Path, **zones: dict[str, Any]) -> Path:
-    """Write a theatre file with these zones, each by its fields as the file has them."""
+    """Write a theatre file with these zones, each by its fields as the file has them.
+
+    `devices`, which the file has in a table of its own, are a dictionary.
+    """
     lines = ['name = "Roxy"']
     for id, fields in zones.items():
         lines += ["[[zones]]", f'id = "{id}"']
-        for field, value in fields.items():
-            # What JSON writes for strings, numbers and lists of them is TOML too.
-            lines.append(f"{field} = {json.dumps(value, ensure_ascii=False)}")
+        lines += _pairs({name: value for name, value in fields.items() if name != "devices"})
+        if "devices" in fields:
+            lines += ["[zones.devices]", *_pairs(fields["devices"])]
     path = folder / "theatre.toml"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return path
+
+
+def _pairs(fields: dict[str, Any]) -> list[str]:
+    # What JSON writes for strings, numbers and lists of them is TOML too.
+    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+
+
+def one_row(folder: Path, seats: int = 3, devices: dict[str, str] | None = None) -> Path:
+    """Write a theatre of one row with two scents, and with devices by seat."""
+    row = {"rows": 1, "seats_per_row": seats, "slots": ["sea-breeze", "forest"]}
+    return theatre(folder, A={**row, "devices": devices or {}})
 
 
 def two_zones(folder: Path) -> Path:

@@ -1,0 +1,148 @@
+"""A theatre's devices on a simulated radio, for a test to look at and to break."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import ClassVar, TypeVar
+
+import trio
+from bleak.args import SizedBuffer
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.scanner import BaseBleakScanner
+
+from simulators.ble.backend import BumbleClient
+from simulators.ble.dispenser import Dispenser, Identity, Opening
+from simulators.ble.house import SimulatedHouse
+from simulators.ble.peripheral import Faults
+from tests.e2e.speaking import Message, Speaker, enter
+
+T = TypeVar("T")
+
+ONLINE_WITHIN_S = 20.0
+"""24 devices are connected in one or two seconds, on a machine with nothing else to do."""
+
+CLONE, CLONES_ADDRESS = "the clone", "C4:5C:E7:FF:FF:FF"
+
+
+class Airwaves(SimulatedHouse):
+    """The devices of a house, by the names that the theatre has for them.
+
+    Whatever is asked of a device is done in the asyncio thread, and blocks the caller until it has
+    been: in there, nothing waits for trio.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write_takes_s: dict[str, float] = {}
+        """By address: how long the server's Bluetooth stack takes over each write."""
+
+    async def open(
+        self, devices: Sequence[str], keys: Mapping[str, bytes]
+    ) -> tuple[type[BaseBleakClient], type[BaseBleakScanner]]:
+        """Switch the devices on."""
+        self._loop = asyncio.get_running_loop()
+        client, scanner = await super().open(devices, keys)
+        return type("Client", (_SlowClient, client), {"takes_s": self.write_takes_s}), scanner
+
+    def set_faults(self, faults: Faults, *names: str) -> None:
+        """Have these devices misbehave from now on; all, where none is named."""
+
+        def break_them() -> None:
+            for name in names or self.peripherals:
+                self.peripherals[name].set_faults(faults)
+
+        self._do(break_them)
+
+    def drop(self, *names: str) -> None:
+        """Break the links of these devices; of all, where none is named."""
+
+        def drop_them() -> None:
+            for name in names or self.peripherals:
+                self.peripherals[name].drop()
+
+        self._do(drop_them)
+
+    def add_clone(self, serial: str) -> None:
+        """Put another device of this serial number on the air, which has no key."""
+        clone = Dispenser(Identity(serial))
+        adding = self._air.add(clone, CLONES_ADDRESS)
+        self.peripherals[CLONE] = asyncio.run_coroutine_threadsafe(adding, self._loop).result(5)
+
+    def received(self) -> dict[str, list[bytes]]:
+        """Return the commands that each device has got."""
+        return self._do(
+            lambda: {
+                name: [command.value for command in device.dispenser.received]
+                for name, device in self.peripherals.items()
+            }
+        )
+
+    def openings(self) -> dict[str, list[Opening]]:
+        """Return when the valves of each device were open; what is open still, until now."""
+        now = self._loop.time
+        return self._do(
+            lambda: {
+                name: device.dispenser.openings(now()) for name, device in self.peripherals.items()
+            }
+        )
+
+    def open_slots(self) -> dict[str, int]:
+        """Return the devices of which a valve is open, and which, as bits."""
+        return self._do(
+            lambda: {
+                name: device.dispenser.open_slots
+                for name, device in self.peripherals.items()
+                if device.dispenser.open_slots
+            }
+        )
+
+    def _do(self, fn: Callable[[], T]) -> T:
+        async def do() -> T:
+            return fn()
+
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(5)
+
+
+class _SlowClient(BumbleClient):
+    """A stack that says of a write when it has been sent, as that of Windows does."""
+
+    takes_s: ClassVar[Mapping[str, float]]
+
+    async def write_gatt_char(
+        self,
+        characteristic: BleakGATTCharacteristic,
+        data: SizedBuffer,
+        response: bool,
+    ) -> None:
+        await asyncio.sleep(self.takes_s.get(self.address, 0))
+        await super().write_gatt_char(characteristic, data, response)
+
+
+@asynccontextmanager
+async def watch(url: str) -> AsyncIterator[Speaker]:
+    """Enter as an operator who hears what becomes of the seats, once all of them are online."""
+    async with enter(url, "operator") as desk:
+        await desk.ask("subscribe", events=["zone"])
+        await until_online(desk)
+        yield desk
+
+
+async def seats_of(client: Speaker, zone: str = "A") -> dict[str, Message]:
+    """Return the state of a zone's seats."""
+    page = await client.ask("state", zone=zone)
+    seats = page["seats"]
+    for number in range(2, page["pages"] + 1):
+        seats += (await client.ask("state", zone=zone, page=number))["seats"]
+    return {seat["seat"]: seat for seat in seats}
+
+
+async def until_online(client: Speaker, *seats: str, zone: str = "A") -> None:
+    """Wait until these seats are online, or all; who asks has subscribed to `zone`."""
+    with trio.fail_after(ONLINE_WITHIN_S):
+        while True:
+            states = await seats_of(client, zone)
+            if all(states[seat]["online"] for seat in seats or states):
+                break
+            await client.hear("zone")
+    await client.hear_all("zone")

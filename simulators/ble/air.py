@@ -13,6 +13,7 @@ process of its own, so that its devices do not take the server's time.
 """
 
 import asyncio
+import random
 from collections.abc import Coroutine
 from functools import partial
 from types import TracebackType
@@ -32,7 +33,10 @@ from simulators.ble.peripheral import LinkLost, Peripheral
 from simulators.ble.places import nth_address
 from simulators.ble.profile import Refused, Services
 
-ADVERTISED_EVERY_MS = 50.0
+ADVERTISED_EVERY_MS = (45.0, 55.0)
+"""At random, each device in its own rhythm: those that once spoke at the same moment would do so
+for ever, and a radio that makes one connection at a time would wait a full turn for each."""
+
 CENTRAL = "F0:5C:E7:00:00:00"
 
 _PROPERTIES = {
@@ -189,9 +193,9 @@ class _Station:
             if self._is_off or self.peripheral.faults.absent:
                 await self._device.stop_advertising()
             elif not self.peripheral.is_linked:
+                every_ms = random.uniform(*ADVERTISED_EVERY_MS)
                 await self._device.start_advertising(
-                    advertising_interval_min=ADVERTISED_EVERY_MS,
-                    advertising_interval_max=ADVERTISED_EVERY_MS,
+                    advertising_interval_min=every_ms, advertising_interval_max=every_ms
                 )
 
     def _on_connection(self, connection: Connection) -> None:

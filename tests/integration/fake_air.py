@@ -48,6 +48,7 @@ class FakeDispenser:
         self.deaf = False
         """It hangs, and cannot even be given up."""
         self.connect_takes_s = 0.01
+        self.discovery_takes_s = 0.0
         self.write_takes_s = 0.0
 
         self.connected = False
@@ -115,6 +116,12 @@ class FakeDispenser:
             raise LinkFailed(self.name, "could not be connected")
         self._on_lost = on_lost
         self.connected = True
+
+    async def discover(self) -> None:
+        await self._hang()
+        await asyncio.sleep(self.discovery_takes_s)
+        if not self.connected:
+            raise LinkFailed(self.name, "is not connected")
 
     async def disconnect(self) -> None:
         await self._hang()

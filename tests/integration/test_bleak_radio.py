@@ -11,9 +11,10 @@ from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFa
 from simulators.ble import profile
 from simulators.ble.air import Air
 from simulators.ble.dispenser import Dispenser, Identity
+from simulators.ble.peripheral import Faults
 from simulators.ble.places import nth_serial
 from tests.integration.in_the_air import play, put
-from tests.integration.orders import CHALLENGE, SERIAL, SERVICE, STATUS
+from tests.integration.orders import CHALLENGE, SERIAL, SERVICE, STATUS, until
 
 
 class MissingScanner(BaseBleakScanner):
@@ -41,6 +42,7 @@ def test_a_device_is_found_by_its_address_or_by_its_name() -> None:
         for name in (device.address.lower(), "sd-0042"):
             found = await radio.find(name)
             await found.connect(lambda: None)
+            await found.discover()
             assert await found.read(SERIAL) == b"SD-0042"
             await found.disconnect()
 
@@ -52,6 +54,7 @@ def test_a_scan_finds_every_dispenser_once_and_nothing_else() -> None:
         devices = [await put(air, nth_serial(number)) for number in range(1, 4)]
         connected = await BleakRadio(backend=backend(air)).find(devices[2].address)
         await connected.connect(lambda: None)
+        await connected.discover()
         heart_rate = {"0000180d-0000-1000-8000-00805f9b34fb": profile.SERVICES[SERVICE]}
         await air.add(Dispenser(Identity("a pulse meter")), services=heart_rate)
         found = await scan(None, backend(air), seconds=0.15)
@@ -97,11 +100,60 @@ def test_a_scan_without_an_adapter_says_so() -> None:
     play(scenario)
 
 
+def test_an_adapter_is_free_again_when_a_connection_is_given_up() -> None:
+    async def scenario(air: Air) -> None:
+        gone, there = await put(air, "SD-0001"), await put(air, "SD-0002")
+        radio = BleakRadio(backend=backend(air))
+        absent, present = await radio.find("SD-0001"), await radio.find("SD-0002")
+        gone.set_faults(Faults(absent=True))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await absent.connect(lambda: None)
+        await present.connect(lambda: None)
+        await present.discover()
+        assert there.is_linked
+        await absent.disconnect()
+        await present.disconnect()
+
+    play(scenario)
+
+
+def test_a_device_can_be_let_go_before_it_has_said_what_it_offers() -> None:
+    async def scenario(air: Air) -> None:
+        device = await put(air)
+        found = await BleakRadio(backend=backend(air)).find(device.address)
+        with pytest.raises(LinkFailed, match="has not been connected"):
+            await found.discover()
+        await found.connect(lambda: None)
+        assert device.is_linked
+        assert not any(uuid in found.characteristics for uuid in (STATUS, CHALLENGE))
+        await found.disconnect()
+        await until(lambda: not device.is_linked)
+
+    play(scenario)
+
+
+def test_a_device_that_is_lost_while_it_is_asked_what_it_offers_has_failed() -> None:
+    async def scenario(air: Air) -> None:
+        device = await put(air)
+        found = await BleakRadio(backend=backend(air)).find(device.address)
+        lost = asyncio.Event()
+        await found.connect(lost.set)
+        device.drop()
+        with pytest.raises(LinkFailed, match="could not be connected"):
+            await found.discover()
+        await lost.wait()
+        await found.disconnect()
+
+    play(scenario)
+
+
 def test_who_refuses_is_told_from_who_is_gone() -> None:
     async def scenario(air: Air) -> None:
         device = await put(air)
         found = await BleakRadio(backend=backend(air)).find(device.address)
         await found.connect(lambda: None)
+        await found.discover()
         with pytest.raises(Refused, match="could not be written"):
             await found.write(CHALLENGE, b"too short", acknowledged=True)
         await found.disconnect()

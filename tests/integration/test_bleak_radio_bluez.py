@@ -35,6 +35,7 @@ def test_a_device_is_paired_with_where_that_is_wanted(bluez: Radio, *, pair: boo
         for _ in range(2):
             found = await radio.find(device.serial)
             await found.connect(lambda: None)
+            await found.discover()
             assert bluez.report(device).adapter == "/org/bluez/hci1"
             assert await found.read(SERIAL) == device.serial.encode()
             await found.disconnect()
@@ -56,6 +57,7 @@ def test_an_adapter_that_is_not_there_is_named_and_the_others_work(bluez: Radio)
         assert missing.problem.startswith("is not there: plug it in")
         assert not isinstance(found, BaseException)
         await found.connect(lambda: None)
+        await found.discover()
         await found.disconnect()
 
     bluez.play(scenario)
@@ -68,6 +70,7 @@ def test_a_scan_finds_the_dispensers_that_advertise(bluez: Radio, adapter: str |
     async def scenario() -> None:
         connected = await BleakRadio("hci0").find(device.serial)
         await connected.connect(lambda: None)
+        await connected.discover()
         found = await scan(adapter, None, seconds=0.3)
         assert {(each.address, each.serial) for each in found} == {
             (other.address, other.serial) for other in bluez.bluez.devices if other != device

@@ -30,6 +30,27 @@ async def test_links_of_one_adapter_connect_one_by_one_and_within_its_slots() ->
 
 
 @in_virtual_time
+async def test_the_next_connects_while_one_is_asked_what_it_offers() -> None:
+    dispensers = many(6)
+    for dispenser in dispensers:
+        dispenser.discovery_takes_s = 1.0
+    async with row(dispensers) as seats:
+        await asyncio.sleep(1.1)
+        assert all(seat.state.online for seat in seats)
+
+
+@in_virtual_time
+async def test_a_device_that_does_not_say_what_it_offers_is_given_up() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.discovery_takes_s = 3600
+    async with row([dispenser]) as (seat,):
+        await seat.until(problem="C4:01 does not answer")
+        assert not dispenser.connected
+        dispenser.discovery_takes_s = 0
+        await seat.until(online=True)
+
+
+@in_virtual_time
 async def test_a_device_that_is_away_keeps_nobody_from_connecting() -> None:
     dispensers = many(7)
     dispensers[0].present.clear()

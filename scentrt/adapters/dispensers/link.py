@@ -38,8 +38,11 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 SEEN_WITHIN_S = 4.0
 """A device that is there advertises within so long; scanning for longer costs the others air."""
 
-CONNECTED_WITHIN_S = 5.0
-"""For the connection with the discovery of its services, while no other link may connect."""
+CONNECTED_WITHIN_S = 3.0
+"""For the connection alone, while no other link of the adapter may connect."""
+
+GREETED_WITHIN_S = 5.0
+"""For all that follows until the first cue: what a device offers, who and how it is."""
 
 PATIENCE_S = 2.0
 """A device that has not answered within so long is lost."""
@@ -175,7 +178,8 @@ class Link:
                     self._lost = False
                     await device.connect(self._lose)
                 try:
-                    async with self._within(CONNECTED_WITHIN_S, "does not answer"):
+                    async with self._within(GREETED_WITHIN_S, "does not answer"):
+                        await device.discover()
                         await self._greet(device)
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._write_orders(device))

@@ -25,6 +25,10 @@ SCAN_S = 10.0
 """After so long a scan begins anew, since one that has died does not say so."""
 
 
+LOOK_AGAIN_S = 0.005
+"""How often to look whether a link stands by now."""
+
+
 class LinkFailed(ScentError):
     """A device, or the adapter that should reach it, did not do what was asked of it."""
 
@@ -72,10 +76,16 @@ class Device(Protocol):
 
     @property
     def characteristics(self) -> Container[str]:
-        """The UUIDs of what it offers, once it is connected."""
+        """The UUIDs of what it offers, once it was asked."""
 
     async def connect(self, on_lost: Callable[[], None]) -> None:
-        """Connect, once; `on_lost` is called in the loop when the connection has ended."""
+        """Connect, once; `on_lost` is called in the loop when the connection has ended.
+
+        When this returns, or has been cancelled, the adapter is free to connect to others.
+        """
+
+    async def discover(self) -> None:
+        """Ask the device what it offers; after `connect`."""
 
     async def disconnect(self) -> None:
         """Disconnect, or give up connecting. Safe to repeat."""
@@ -222,6 +232,7 @@ class _BleakDevice:
         self._name = name
         self._pair = pair
         self._on_lost: Callable[[], None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._client = BleakClient(
             device,
             self._lose,
@@ -234,6 +245,21 @@ class _BleakDevice:
 
     async def connect(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
+        # bleak connects and discovers in one go, and does not say when the one is done. To have the
+        # adapter wait for the other would cost each link of a theatre up to a second.
+        self._connecting = asyncio.create_task(self._client.connect())
+        try:
+            while not self._client.is_connected and not self._connecting.done():
+                await asyncio.wait({self._connecting}, timeout=LOOK_AGAIN_S)
+        except asyncio.CancelledError:
+            await self._give_up()
+            raise
+        if self._connecting.done():
+            await self.discover()
+
+    async def discover(self) -> None:
+        if self._connecting is None:
+            raise LinkFailed(self._name, "has not been connected")
         what = "be connected"
         if self._pair:
             what = (
@@ -241,15 +267,21 @@ class _BleakDevice:
                 "[bluetooth])"
             )
         async with self._translating(what):
-            await self._client.connect()
+            await self._connecting
             self.characteristics = {
                 each.uuid: each for each in self._client.services.characteristics.values()
             }
 
     async def disconnect(self) -> None:
         self._on_lost = None
+        await self._give_up()
         async with self._translating("be disconnected"):
             await self._client.disconnect()
+
+    async def _give_up(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
 
     async def read(self, characteristic: str) -> bytes:
         async with self._translating("be read"):

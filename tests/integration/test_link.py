@@ -259,6 +259,8 @@ async def test_a_slot_that_stays_open_beyond_its_spray_is_told_to_close() -> Non
         seat.spray(spraying(0, duration_ms=1000))
         await asyncio.sleep(1.4)
         assert seat.dispenser.commands == [STOP_ALL, spraying(0, duration_ms=1000)]
+        await asyncio.sleep(0.2)
+        assert seat.dispenser.commands[2:] == [Command.stop(0)]
         await seat.until(stuck=True)
         assert seat.dispenser.commands[2:] == [Command.stop(0)] * 3
 

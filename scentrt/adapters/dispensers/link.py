@@ -266,19 +266,18 @@ class Link:
         self._writing_since = loop.time()
         if command.op is gatt.Op.SPRAY:
             # Open at once, and no telling for how long before the write has ended.
-            self._valves.opens(command.slot, inf)
+            self._valves.opens(command.slot, self._seq, inf)
         await device.write(gatt.COMMAND, command.encode(self._seq), acknowledged=acknowledged)
         self._writing_since = None
         now = loop.time()
         match command.op:
             case gatt.Op.SPRAY:
-                self._valves.opens(command.slot, now + command.duration_ms / 1000)
+                self._valves.opens(command.slot, self._seq, now + command.duration_ms / 1000)
             case gatt.Op.STOP_SLOT:
                 self._valves.told_to_close(command.slot, self._seq, now)
-                self._is_due.set()
             case gatt.Op.STOP_ALL:
                 self._valves.told_to_close(None, self._seq, now)
-                self._is_due.set()
+        self._is_due.set()
         return now
 
     async def _watch(self, device: Device) -> NoReturn:

@@ -1,5 +1,6 @@
 """Which slots of a dispenser should be closed, and whether they are. Pure."""
 
+from dataclasses import dataclass
 from math import inf
 
 from scentrt.adapters.dispensers.gatt import SEEN_SLOTS, Status, is_behind
@@ -17,6 +18,14 @@ TELL_STUCK_S = 2.0
 """How often a slot that is stuck is told again: it may come loose."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Spray:
+    """What a slot was told last: by which command, and when it closes by itself."""
+
+    seq: int
+    ends: float
+
+
 class Valves:
     """Follow one device's slots: those that it was told to open, and to close.
 
@@ -24,28 +33,37 @@ class Valves:
     """
 
     def __init__(self) -> None:
-        self._ends: dict[int, float] = {}  # of the sprays: when the device closes by itself
+        self._sprays: dict[int, _Spray] = {}
         self._closing: dict[int, float] = {}  # since when a slot should have been closed
         self._stop_seq = 0
         self._stopped_at = -inf
         self.stuck = False
         """Whether a slot does not close; until a status says that all are closed."""
-        self.look_at = inf
-        """When to look at the status again, and to tell again those in `still_open`."""
+        self._look_at = inf
 
-    def opens(self, slot: int, ends: float) -> None:
-        """Note that a device is told to open a slot until `ends`; from before it can say so."""
-        self._ends[slot] = ends
-        self._closing.pop(slot, None)
+    @property
+    def look_at(self) -> float:
+        """When to look at the status again, and to tell again those in `still_open`."""
+        ends = min((spray.ends for spray in self._sprays.values()), default=inf)
+        return min(self._look_at, ends + LATE_S)
+
+    def opens(self, slot: int, seq: int, ends: float) -> None:
+        """Note that a device is told to open a slot until `ends`, by the command of that number.
+
+        From before it can say so; until when is not known (infinity) before the write has ended.
+        """
+        if slot in SEEN_SLOTS:
+            self._sprays[slot] = _Spray(seq, ends)
+            self._closing.pop(slot, None)
 
     def told_to_close(self, slot: int | None, seq: int, now: float) -> None:
         """Note that a slot, or all, were told to close by the command of that number."""
         for each in SEEN_SLOTS if slot is None else {slot}.intersection(SEEN_SLOTS):
-            self._ends.pop(each, None)
+            self._sprays.pop(each, None)
             self._closing.setdefault(each, now)
         self._stop_seq = seq
         self._stopped_at = now
-        self.look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
+        self._look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
 
     def see(self, status: Status, now: float, asked_at: float = -inf) -> None:
         """Take in what the device says: which slots are closed, and which have stayed open.
@@ -55,18 +73,22 @@ class Valves:
         """
         if asked_at >= self._stopped_at or not is_behind(status.seq, self._stop_seq):
             self._closing = {s: since for s, since in self._closing.items() if status.is_open(s)}
+        for slot, spray in list(self._sprays.items()):
+            is_over = now >= spray.ends and not is_behind(status.seq, spray.seq)
+            if now >= spray.ends + LATE_S or (is_over and not status.is_open(slot)):
+                del self._sprays[slot]
         for slot in status.slots():
-            if slot not in self._closing and now > self._ends.get(slot, -inf) + LATE_S:
+            if slot not in self._closing and slot not in self._sprays:
                 self._closing[slot] = now
-                self.look_at = now
+                self._look_at = now
         if not self._closing:
             self.stuck = False
-            self.look_at = inf
+            self._look_at = inf
 
     def still_open(self, now: float) -> tuple[int, ...]:
         """Return the slots to tell again, after a look; none when it has just become stuck."""
         enough = any(now >= since + STUCK_AFTER_S for since in self._closing.values())
         has_become_stuck = enough and not self.stuck
         self.stuck |= enough
-        self.look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
+        self._look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
         return () if has_become_stuck else tuple(self._closing)

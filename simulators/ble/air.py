@@ -33,10 +33,7 @@ from simulators.ble.peripheral import LinkLost, Peripheral
 from simulators.ble.places import nth_address
 from simulators.ble.profile import Refused, Services
 
-ADVERTISED_EVERY_MS = (45.0, 55.0)
-"""At random, each device in its own rhythm: those that once spoke at the same moment would do so
-for ever, and a radio that makes one connection at a time would wait a full turn for each."""
-
+ADVERTISED_EVERY_MS = 50.0
 CENTRAL = "F0:5C:E7:00:00:00"
 
 _PROPERTIES = {
@@ -52,13 +49,17 @@ class Air:
 
     It lives in the loop that opens it; every task it has is its own, and ends with it.
 
+    Args:
+      advertised_every_ms: about how often a device is heard that nobody is connected to.
+
     Attributes:
       central: the adapter itself, for who would rather speak Bumble.
       client_backend: hand it to `bleak.BleakClient` as its `backend`.
       scanner_backend: hand it to `bleak.BleakScanner` likewise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, advertised_every_ms: float = ADVERTISED_EVERY_MS) -> None:
+        self._advertised_every_ms = advertised_every_ms
         self._tasks: set[asyncio.Task[None]] = set()
         self._stations: dict[str, _Station] = {}
 
@@ -111,6 +112,14 @@ class Air:
     def make_device(self, name: str, address: str) -> Device:
         """Return another device on this link."""
         return make_device(name, address, self._link)
+
+    def advertising_rhythm_ms(self) -> float:
+        """Return how often a device of this air advertises: each in its own rhythm.
+
+        Those that once spoke at the same moment would otherwise do so for ever, and a radio that
+        makes one connection at a time would wait a full turn for each.
+        """
+        return self._advertised_every_ms * random.uniform(0.9, 1.1)
 
     async def _finish(self) -> None:
         while self._tasks:
@@ -193,7 +202,7 @@ class _Station:
             if self._is_off or self.peripheral.faults.absent:
                 await self._device.stop_advertising()
             elif not self.peripheral.is_linked:
-                every_ms = random.uniform(*ADVERTISED_EVERY_MS)
+                every_ms = self._air.advertising_rhythm_ms()
                 await self._device.start_advertising(
                     advertising_interval_min=every_ms, advertising_interval_max=every_ms
                 )

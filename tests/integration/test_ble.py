@@ -1,118 +1,21 @@
 """The dispensers of a zone on Bluetooth LE: two threads, made-up air, and so real time."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVarTuple
 
 import pytest
 import trio
 
-from scentrt.actors.clock import ServerClock
-from scentrt.actors.reports import Written
-from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers import ble, gatt
-from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
+from scentrt.adapters.dispensers.ble import assign_adapters
 from scentrt.adapters.dispensers.gatt import Command
-from scentrt.adapters.dispensers.link import Adapter, LinkState
-from scentrt.domain.cues import CueKey, OwnerId, SeatId, Spray
+from scentrt.adapters.dispensers.link import Adapter
+from scentrt.domain.cues import CueKey, OwnerId, SeatId
 from scentrt.errors import ConfigError
+from tests.integration.ble_zone import CountingThread, Zone, seats_of
 from tests.integration.fake_air import FakeDispenser, FakeRadio
 
-Args = TypeVarTuple("Args")
-
-CUE = CueKey(OwnerId("s-1"), "c-1")
 STOP_ALL = Command.stop(None)
-
-
-class CountingThread(AioThread):
-    """An asyncio thread that counts the crossings, there and back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.crossings = [0, 0]
-
-    def post(self, fn: Callable[[*Args], object], *args: *Args) -> None:
-        self.crossings[0] += 1
-        super().post(fn, *args)
-
-    def post_back(self, fn: Callable[[*Args], object], *args: *Args) -> None:
-        self.crossings[1] += 1
-        super().post_back(fn, *args)
-
-
-class Zone:
-    """Dispensers that run, and what they have said."""
-
-    def __init__(
-        self,
-        aio: CountingThread,
-        fakes: Sequence[FakeDispenser],
-        slots: int,
-        keys: Mapping[SeatId, bytes],
-    ) -> None:
-        self.aio = aio
-        self.clock = ServerClock()
-        self.fakes = fakes
-        self.seats = [SeatId(f"A-1-{number}") for number, _ in enumerate(fakes, 1)]
-        adapter = Adapter("hci0", FakeRadio(fakes), slots)
-        devices = {seat: fake.name for seat, fake in zip(self.seats, fakes, strict=True)}
-        self.changes: list[tuple[SeatId, LinkState]] = []
-        self.on_change: Callable[[SeatId, LinkState], None] = lambda *_: None
-        self._news = trio.Event()
-        self.ble = BleDispensers(
-            aio, self.clock, devices, dict.fromkeys(self.seats, adapter), keys, self._hear
-        )
-        self.written: list[Written] = []
-
-    def _hear(self, seat: SeatId, former: LinkState, state: LinkState) -> None:
-        assert former != state == self.ble.states[seat]
-        self.changes.append((seat, state))
-        self._news.set()
-        self.on_change(seat, state)
-
-    def spray(
-        self,
-        intensity: float = 0.8,
-        *,
-        at: Sequence[SeatId] | None = None,
-        cue: CueKey | None = CUE,
-        duration_ms: float = 1500,
-        within_ms: float = 500,
-        done: Callable[[Written], None] | None = None,
-    ) -> None:
-        """Have these seats sprayed, or all; without a cue, as a step of a level."""
-        expires_ms = self.clock.now_ms() + (duration_ms if cue is None else within_ms)
-        spray = Spray(0, intensity, duration_ms, cue, expires_ms)
-        self.ble.spray(spray, self.seats if at is None else at, done or self.done)
-
-    def done(self, written: Written) -> None:
-        self.written.append(written)
-        self._news.set()
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something holds that dispensers have said."""
-        with trio.fail_after(5):
-            while not holds():
-                await self._news.wait()
-                self._news = trio.Event()
-
-    async def online(self) -> None:
-        """Wait until all are connected."""
-        await self.until(lambda: all(state.online for state in self.ble.states.values()))
-
-    async def done_by_all(self, seats: int) -> None:
-        """Wait until so many seats are accounted for."""
-        await self.until(
-            lambda: sum(w.written + w.failed + w.expired for w in self.written) == seats
-        )
-
-    async def in_the_thread(self, fn: Callable[[], object]) -> None:
-        """Do something to the air, where the air is."""
-
-        async def do() -> None:
-            fn()
-
-        await self.aio.call(do)
 
 
 @asynccontextmanager
@@ -120,11 +23,13 @@ async def zone(
     fakes: Sequence[FakeDispenser], slots: int = 100, keys: Mapping[SeatId, bytes] | None = None
 ) -> AsyncIterator[Zone]:
     async with CountingThread() as aio:
-        zone = Zone(aio, fakes, slots, keys or {})
-        async with trio.open_nursery() as linking:
-            linking.start_soon(zone.ble.run)
-            yield zone
-            linking.cancel_scope.cancel()
+        house = Zone(aio, *on_one_adapter(fakes, slots), keys)
+        async with house.running():
+            yield house
+
+
+def on_one_adapter(fakes: Sequence[FakeDispenser], slots: int) -> tuple[list[str], list[Adapter]]:
+    return [fake.name for fake in fakes], [Adapter("hci0", FakeRadio(fakes), slots)]
 
 
 def many(number: int) -> list[FakeDispenser]:
@@ -135,21 +40,26 @@ def many(number: int) -> list[FakeDispenser]:
 
 
 async def test_a_spray_reaches_every_seat_with_one_crossing_there_and_one_back() -> None:
-    async with zone(many(24)) as house:
+    fakes = many(24)
+    async with zone(fakes) as house:
         await house.online()
         before = list(house.aio.crossings)
         asked_ms = house.clock.now_ms()
         house.spray()
         await house.done_by_all(24)
-        assert [now - then for now, then in zip(house.aio.crossings, before, strict=True)] == [1, 1]
+        assert [now - then for now, then in zip(house.aio.crossings, before, strict=True)] == [
+            1,
+            1,
+        ]
         (written,) = house.written
         assert (written.written, written.failed) == (24, 0)
         assert asked_ms <= written.first_ms <= written.last_ms <= house.clock.now_ms()
-        assert all(fake.sprays == [Command.spray(0, 0.8, 1500)] for fake in house.fakes)
+        assert all(fake.sprays == [Command.spray(0, 0.8, 1500)] for fake in fakes)
 
 
 async def test_a_halt_closes_a_slot_or_all_at_the_seats_it_names() -> None:
-    async with zone(many(3)) as house:
+    fakes = many(3)
+    async with zone(fakes) as house:
         await house.online()
         house.spray()
         await house.done_by_all(3)
@@ -158,8 +68,8 @@ async def test_a_halt_closes_a_slot_or_all_at_the_seats_it_names() -> None:
         await house.in_the_thread(lambda: None)
         house.spray(cue=None)
         await house.done_by_all(6)
-        assert [len(fake.commands) for fake in house.fakes] == [4, 4, 3]
-        assert [fake.commands[2] for fake in house.fakes[:2]] == [Command.stop(0), STOP_ALL]
+        assert [len(fake.commands) for fake in fakes] == [4, 4, 3]
+        assert [fake.commands[2] for fake in fakes[:2]] == [Command.stop(0), STOP_ALL]
 
 
 async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:
@@ -247,31 +157,34 @@ async def test_what_a_slow_device_could_not_be_told_in_time_has_expired() -> Non
 
 
 async def test_a_spray_that_has_expired_when_it_is_ordered_is_not_told() -> None:
-    async with zone(many(2)) as house:
+    fakes = many(2)
+    async with zone(fakes) as house:
         await house.online()
         house.spray(within_ms=-1)
         await house.done_by_all(2)
         assert [(w.written, w.failed, w.expired) for w in house.written] == [(0, 0, 2)]
-        assert not any(fake.sprays for fake in house.fakes)
+        assert not any(fake.sprays for fake in fakes)
 
 
 async def test_a_spray_too_short_for_a_device_is_over_at_once() -> None:
-    async with zone(many(1)) as house:
+    fakes = many(1)
+    async with zone(fakes) as house:
         await house.online()
         house.spray(duration_ms=0.5)
         assert [(w.written, w.failed) for w in house.written] == [(1, 0)]
         await house.in_the_thread(lambda: None)
-        assert house.fakes[0].sprays == []
+        assert fakes[0].sprays == []
 
 
 async def test_what_happens_to_the_links_is_told_together() -> None:
-    async with zone(many(24)) as house:
+    fakes = many(24)
+    async with zone(fakes) as house:
         await house.online()
         assert [state.battery_percent for state in house.ble.states.values()] == [100] * 24
         before = house.aio.crossings[1]
 
         def drop_all() -> None:
-            for fake in house.fakes:
+            for fake in fakes:
                 fake.present.clear()
                 fake.drop()
 
@@ -333,16 +246,14 @@ async def test_devices_that_hang_hold_up_the_end_for_two_seconds_at_most(
     for fake in fakes[:2]:
         fake.deaf = deaf
     async with CountingThread() as aio:
-        house = Zone(aio, fakes, slots=3, keys={})
-        async with trio.open_nursery() as linking:
-            linking.start_soon(house.ble.run)
+        house = Zone(aio, *on_one_adapter(fakes, slots=3))
+        async with house.running():
             await house.online()
             house.spray()
             await house.done_by_all(3)
             await house.in_the_thread(fakes[0].answers.clear)
             await house.in_the_thread(fakes[1].answers.clear)
             ended = trio.current_time()
-            linking.cancel_scope.cancel()
         took_s = trio.current_time() - ended
         for fake in fakes:
             aio.post(fake.answers.set)
@@ -358,17 +269,13 @@ def adapters(*slots: int) -> list[Adapter]:
     return [Adapter(f"hci{number}", FakeRadio([]), count) for number, count in enumerate(slots)]
 
 
-def seats(number: int) -> list[SeatId]:
-    return [SeatId(f"A-1-{n}") for n in range(1, number + 1)]
-
-
 def test_seats_are_spread_evenly_over_the_adapters() -> None:
-    plan = assign_adapters("devices", seats(10), adapters(7, 7, 7))
+    plan = assign_adapters("devices", seats_of(10), adapters(7, 7, 7))
     assert [adapter.name for adapter in plan.values()] == ["hci0", "hci1", "hci2"] * 3 + ["hci0"]
 
 
 def test_no_adapter_is_given_more_than_its_slots() -> None:
-    plan = assign_adapters("devices", seats(10), adapters(3, 7))
+    plan = assign_adapters("devices", seats_of(10), adapters(3, 7))
     names = [adapter.name for adapter in plan.values()]
     assert (names.count("hci0"), names.count("hci1")) == (3, 7)
 
@@ -395,6 +302,6 @@ def test_what_does_not_fit_is_refused_with_what_it_takes(
     number: int, slots: tuple[int, ...], sentence: str
 ) -> None:
     with pytest.raises(ConfigError) as refused:
-        assign_adapters("roxy.toml: devices", seats(number), adapters(*slots))
+        assign_adapters("roxy.toml: devices", seats_of(number), adapters(*slots))
     assert refused.value.where == "roxy.toml: devices"
     assert refused.value.problem == sentence

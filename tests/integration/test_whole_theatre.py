@@ -1,0 +1,140 @@
+"""24 devices, each with a real link, in simulated air: what the failure of one costs the others.
+
+The radio stack and the links are those of production, in an asyncio thread; the devices and their
+faults are simulated. So this is in real time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import monotonic
+
+import pytest
+import trio
+
+from scentrt.adapters.dispensers.link import LinkState
+from simulators.ble.dispenser import Dispenser
+from simulators.ble.peripheral import Faults, Peripheral
+from tests.integration.linked_theatre import KEY, SPRAY, STOP_ALL, ops, theatre
+
+CUES = 5
+CUE_EVERY_S = 0.04
+
+USUAL_S, LATEST_S = 0.15, 0.5
+"""How long after its order a device has a cue: as a rule, so that a busy machine may take ten times
+as long as an idle one, and at the latest, which is when the cue expires."""
+
+
+async def test_a_zone_whose_links_all_drop_at_once_is_whole_again_within_5_s() -> None:
+    async with theatre() as here:
+        here.house.spray(duration_ms=5000)
+        await here.until_received(lambda got: got == [[STOP_ALL, SPRAY]] * 24)
+        await here.drop_all()
+        await here.until_all(lambda state: not state.online)
+        with trio.fail_after(5):
+            await here.house.online()
+        here.house.spray()
+        await here.until_received(lambda got: got == [[STOP_ALL, SPRAY, STOP_ALL, SPRAY]] * 24)
+
+
+async def test_one_that_stays_away_keeps_none_of_the_others_from_coming_back() -> None:
+    async with theatre() as here:
+        away = here.devices[7]
+        await here.house.in_the_thread(lambda: away.set_faults(Faults(absent=True)))
+        await here.drop_all()
+        await here.until_all(lambda state: not state.online)
+        with trio.fail_after(5):
+            await here.house.until(lambda: sum(state.online for state in here.states) == 23)
+        here.house.spray()
+        await here.house.done_by_all(24)
+        assert sum(w.written for w in here.house.written) == 23
+
+
+# One that fails
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a device misbehaves, how many of the cues it gets, and how it is seen that it does."""
+
+    faults: Faults
+    gets: range
+    shows: Callable[[LinkState], bool]
+    is_clone: bool = False
+
+    def begin(self, device: Peripheral) -> None:
+        device.set_faults(self.faults)
+        if self.is_clone:
+            swap(device, key=None)
+
+    def end(self, device: Peripheral) -> None:
+        device.set_faults(Faults())
+        if self.is_clone:
+            swap(device, key=KEY)
+
+
+def swap(device: Peripheral, key: bytes | None) -> None:
+    """Have another device answer at the address, with a key or without."""
+    device.dispenser = Dispenser(device.dispenser.identity, key=key)
+    device.drop()
+
+
+def is_well(state: LinkState) -> bool:
+    return state.online and not (state.stuck or state.fault or state.impostor)
+
+
+ALL, NONE = range(CUES, CUES + 1), range(1)
+
+FAILURES = {
+    "drops after writes": Failure(
+        Faults(drop_after_writes=3), gets=range(3, CUES), shows=lambda s: not s.online
+    ),
+    "answers late": Failure(Faults(late_s=0.3), gets=ALL, shows=is_well),
+    "loses writes": Failure(Faults(lose_writes=3), gets=range(2, 3), shows=is_well),
+    "has a stuck valve": Failure(
+        Faults(stuck_slots=frozenset({0})), gets=ALL, shows=lambda s: s.stuck and s.fault
+    ),
+    "has a low battery": Failure(
+        Faults(battery_percent=4), gets=ALL, shows=lambda s: s.battery_percent == 4
+    ),
+    "is absent": Failure(Faults(absent=True), gets=NONE, shows=lambda s: not s.online),
+    "is a clone": Failure(Faults(), gets=NONE, shows=lambda s: s.impostor, is_clone=True),
+    "is far away": Failure(Faults(interval_s=0.1), gets=ALL, shows=is_well),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+async def test_one_device_that_fails_costs_the_others_nothing(failure: Failure) -> None:
+    async with theatre() as here:
+        house = here.house
+        seat, device = house.seats[7], here.devices[7]
+        house.changes.clear()
+        await house.in_the_thread(lambda: failure.begin(device))
+        ordered = []
+        for _ in range(CUES):
+            ordered.append(monotonic())
+            house.spray(duration_ms=50)
+            await trio.sleep(CUE_EVERY_S)
+        await here.until_received(
+            lambda got: (
+                got[7].count(SPRAY) in failure.gets
+                and all(len(each) > CUES for each in [*got[:7], *got[8:]])
+            )
+        )
+        await house.until(lambda: any(map(failure.shows, here.history(seat))))
+        received = await here.received()
+        del received[7]
+        late_s = []
+        for got in received:
+            assert ops(got) == [STOP_ALL] + [SPRAY] * CUES
+            late_s += [cue.at - at for cue, at in zip(got[1:], ordered, strict=True)]
+        assert median(late_s) < USUAL_S
+        assert max(late_s) < LATEST_S
+
+        await house.in_the_thread(lambda: failure.end(device))
+        await here.until_all(is_well)
+        before = [ops(got).count(SPRAY) for got in await here.received()]
+        house.spray()
+        await here.until_received(
+            lambda got: [each.count(SPRAY) for each in got] == [n + 1 for n in before]
+        )

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
+from scentrt.adapters.dispensers.link import Adapter
 from scentrt.adapters.dispensers.radio import BleakRadio, LinkFailed, scan
 from simulators.ble.bluez.bus import private_bus
-from simulators.ble.bluez.process import is_possible
+from simulators.ble.bluez.process import SimulatedBluez, is_possible
+from tests.integration.ble_zone import CountingThread, Zone, seats_of
 from tests.integration.bluez_radio import Radio, find, simulated_radio
+from tests.integration.linked_theatre import SPRAY, STOP_ALL, ops
 from tests.integration.orders import SERIAL
+
+KEY = b"what every device here knows"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,7 +28,7 @@ def _dbus_daemon() -> None:
 
 @pytest.fixture(scope="module")
 def bluez() -> Iterator[Radio]:
-    with simulated_radio("--devices", "24", "--adapters", "2") as radio:
+    with simulated_radio("--devices", "24", "--adapters", "4", "--key", KEY.hex()) as radio:
         yield radio
 
 
@@ -100,3 +106,51 @@ def test_a_machine_without_a_bus_says_how_to_start_bluez(tmp_path: Path) -> None
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path / 'no-bus'}")
         asyncio.run(scenario())
+
+
+async def test_an_adapter_that_is_not_there_costs_its_own_seats_and_no_others(
+    bluez: Radio,
+) -> None:
+    async with CountingThread() as aio:
+        adapters = [Adapter(name, BleakRadio(name)) for name in ("hci0", "hci7")]
+        house = Zone(aio, [bluez.take().address for _ in range(4)], adapters)
+        states = house.ble.states
+        async with house.ble.running():
+            await house.until(lambda: all(s.online or s.problem for s in states.values()))
+            assert [state.online for state in states.values()] == [True, False] * 2
+            problem = states[house.seats[1]].problem
+            assert problem is not None
+            assert problem.startswith("the Bluetooth adapter hci7 is not there: plug it in")
+            house.spray()
+            await house.done_by_all(4)
+            assert sum(w.written for w in house.written) == 2
+
+
+async def test_24_links_on_four_adapters_that_all_drop_are_whole_again_within_5_s(
+    bluez: Radio,
+) -> None:
+    simulator = bluez.bluez
+    async with CountingThread() as aio:
+        adapters = [Adapter(name, BleakRadio(name)) for name in ("hci0", "hci1", "hci2", "hci3")]
+        addresses = [device.address for device in simulator.devices]
+        house = Zone(aio, addresses, adapters, dict.fromkeys(seats_of(24), KEY))
+        async with house.ble.running():
+            await house.online()
+            house.spray(duration_ms=5000)
+            await until_asked(simulator, [SPRAY])
+            simulator.drop()
+            await house.until(lambda: not any(s.online for s in house.ble.states.values()))
+            with trio.fail_after(5):
+                await house.online()
+            house.spray()
+            await until_asked(simulator, [SPRAY, STOP_ALL, SPRAY])
+    assert not any(report.adapter for report in simulator.report())
+
+
+async def until_asked(simulator: SimulatedBluez, last: list[int]) -> None:
+    """Wait until this is what all devices were asked for last."""
+    with trio.fail_after(5):
+        while any(  # noqa: ASYNC110  # no event comes from another process
+            ops(device.received)[-len(last) :] != last for device in simulator.report()
+        ):
+            await trio.sleep(0.01)

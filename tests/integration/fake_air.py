@@ -52,6 +52,7 @@ class FakeDispenser:
         self.write_takes_s = 0.0
 
         self.connected = False
+        self._is_known = False
         self.connects: list[float] = []
         """When somebody tried to connect."""
         self.got: list[tuple[float, int, Command]] = []
@@ -116,12 +117,14 @@ class FakeDispenser:
             raise LinkFailed(self.name, "could not be connected")
         self._on_lost = on_lost
         self.connected = True
+        self._is_known = False
 
     async def discover(self) -> None:
         await self._hang()
         await asyncio.sleep(self.discovery_takes_s)
         if not self.connected:
             raise LinkFailed(self.name, "is not connected")
+        self._is_known = True
 
     async def disconnect(self) -> None:
         await self._hang()
@@ -200,6 +203,8 @@ class FakeDispenser:
             self.drop()
         if not self.connected:
             raise LinkFailed(self.name, "is not connected")
+        if not self._is_known:
+            raise LinkFailed(self.name, "was not asked what it offers")
         if characteristic in self.refuses:
             raise Refused(self.name, "does not permit this")
 

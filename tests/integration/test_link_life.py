@@ -44,7 +44,7 @@ async def test_a_device_that_does_not_say_what_it_offers_is_given_up() -> None:
     dispenser = FakeDispenser("C4:01")
     dispenser.discovery_takes_s = 3600
     async with row([dispenser]) as (seat,):
-        await seat.until(problem="C4:01 does not answer")
+        await seat.until(problem="C4:01 does not say what it offers")
         assert not dispenser.connected
         dispenser.discovery_takes_s = 0
         await seat.until(online=True)

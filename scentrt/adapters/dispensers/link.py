@@ -38,11 +38,11 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 SEEN_WITHIN_S = 4.0
 """A device that is there advertises within so long; scanning for longer costs the others air."""
 
-CONNECTED_WITHIN_S = 3.0
-"""For the connection alone, while no other link of the adapter may connect."""
+CONNECTED_WITHIN_S = 5.0
+"""For the connection, and pairing, while no other link of the adapter may connect."""
 
-GREETED_WITHIN_S = 5.0
-"""For all that follows until the first cue: what a device offers, who and how it is."""
+ANSWERED_WITHIN_S = 5.0
+"""For each of the two steps that follow: what the device offers, then who it is and how."""
 
 PATIENCE_S = 2.0
 """A device that has not answered within so long is lost."""
@@ -149,9 +149,9 @@ class Link:
             self._connected_at = inf
             try:
                 await self._connect_and_serve()
-            except* NotGenuine as false:
+            except* NotGenuine as failed:
                 self._become(replace(self._state, impostor=True))
-                self._note_problem(str(false.exceptions[0]))
+                self._note_problem(str(failed.exceptions[0]))
             except* LinkFailed as failed:
                 self._note_problem(str(failed.exceptions[0]))
             except* BadValue as bad:
@@ -177,9 +177,10 @@ class Link:
                 ):
                     self._lost = False
                     await device.connect(self._lose)
+                async with self._within(ANSWERED_WITHIN_S, "does not say what it offers"):
+                    await device.discover()
                 try:
-                    async with self._within(GREETED_WITHIN_S, "does not answer"):
-                        await device.discover()
+                    async with self._within(ANSWERED_WITHIN_S, "does not answer"):
                         await self._greet(device)
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._write_orders(device))

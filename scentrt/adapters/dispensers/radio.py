@@ -4,6 +4,7 @@ Everything here is called in the asyncio thread. bleak's errors end here, as `Li
 """
 
 import asyncio
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -233,6 +234,7 @@ class _BleakDevice:
         self._pair = pair
         self._on_lost: Callable[[], None] | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._client = BleakClient(
             device,
             self._lose,
@@ -249,17 +251,20 @@ class _BleakDevice:
         # adapter wait for the other would cost each link of a theatre up to a second.
         self._connecting = asyncio.create_task(self._client.connect())
         try:
-            while not self._client.is_connected and not self._connecting.done():
+            while not (self._client.is_connected or self._connecting.done() or self._ended.done()):
                 await asyncio.wait({self._connecting}, timeout=LOOK_AGAIN_S)
         except asyncio.CancelledError:
             await self._give_up()
             raise
-        if self._connecting.done():
-            await self.discover()
+        if not self._client.is_connected:
+            await self.discover()  # which says why
 
     async def discover(self) -> None:
         if self._connecting is None:
             raise LinkFailed(self._name, "has not been connected")
+        await asyncio.wait({self._connecting, self._ended}, return_when=FIRST_COMPLETED)
+        if not self._connecting.done():  # a backend may wait for an answer for ever
+            raise LinkFailed(self._name, "has gone")
         what = "be connected"
         if self._pair:
             what = (
@@ -302,6 +307,8 @@ class _BleakDevice:
             )
 
     def _lose(self, _: BleakClient) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
         if self._on_lost is not None:
             self._on_lost()
 

@@ -115,7 +115,7 @@ async def test_an_adapter_that_is_not_there_costs_its_own_seats_and_no_others(
         adapters = [Adapter(name, BleakRadio(name)) for name in ("hci0", "hci7")]
         house = Zone(aio, [bluez.take().address for _ in range(4)], adapters)
         states = house.ble.states
-        async with house.ble.running():
+        async with house.running():
             await house.until(lambda: all(s.online or s.problem for s in states.values()))
             assert [state.online for state in states.values()] == [True, False] * 2
             problem = states[house.seats[1]].problem
@@ -134,7 +134,7 @@ async def test_24_links_on_four_adapters_that_all_drop_are_whole_again_within_5_
         adapters = [Adapter(name, BleakRadio(name)) for name in ("hci0", "hci1", "hci2", "hci3")]
         addresses = [device.address for device in simulator.devices]
         house = Zone(aio, addresses, adapters, dict.fromkeys(seats_of(24), KEY))
-        async with house.ble.running():
+        async with house.running():
             await house.online()
             house.spray(duration_ms=5000)
             await until_asked(simulator, [SPRAY])

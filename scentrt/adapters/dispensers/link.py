@@ -354,8 +354,6 @@ class Link:
         self._writing_since = None
 
     def _note_problem(self, problem: str) -> None:
-        if problem != self._state.problem:
-            log.warning("%s", problem)
         self._become(replace(self._state, problem=problem))
 
     def _become(self, state: LinkState) -> None:

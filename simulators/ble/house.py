@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
@@ -32,10 +33,12 @@ class SimulatedHouse:
         """Switch on a dispenser for each of these names, and return bleak's ways to reach them."""
         await self._air.open()
         vials = [Vial(code) for code in range(1, SLOTS_AT_MOST + 1)]
-        for number, name in enumerate(devices, 1):
-            is_address = _ADDRESS.fullmatch(name) is not None
-            serial = f"SIM-{number:04}" if is_address else name
-            address = name.upper() if is_address else nth_address(number)
+        given = {name.upper() for name in devices if _ADDRESS.fullmatch(name)}
+        made_up = (address for address in map(nth_address, count(1)) if address not in given)
+        for name in devices:
+            is_address = name.upper() in given
+            serial = f"SIM-{name.replace(':', '')}" if is_address else name
+            address = name.upper() if is_address else next(made_up)
             dispenser = Dispenser(Identity(serial), vials, key=keys.get(name))
             self.peripherals[name] = await self._air.add(dispenser, address)
         return self._air.client_backend, self._air.scanner_backend

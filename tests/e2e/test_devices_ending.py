@@ -1,22 +1,22 @@
 """How devices on Bluetooth LE are left when the server ends: closed, and in time."""
 
-from pathlib import Path
-
 import trio
 
+from simulators.ble.peripheral import Faults
 from tests.conftest import OpenHouse
 from tests.e2e.airwaves import Airwaves, watch
-from tests.e2e.theatres import one_row
+from tests.e2e.speaking import until
 
 
-async def test_who_lingers_at_the_door_holds_up_neither_the_devices_nor_the_end(
-    open_house: OpenHouse, tmp_path: Path
+async def test_at_the_end_every_valve_is_closed_by_a_command_in_time_whatever_hangs(
+    open_house: OpenHouse,
 ) -> None:
     radio, ended = Airwaves(), trio.Event()
 
     async def linger(url: str, task_status: trio.TaskStatus[None]) -> None:
         async with watch(url) as desk:
             await desk.cue("c", duration_ms=10_000)
+            await until(lambda: len(radio.open_slots()) == 24)
             desk.line.hold()
             task_status.started()
             await ended.wait()
@@ -25,8 +25,18 @@ async def test_who_lingers_at_the_door_holds_up_neither_the_devices_nor_the_end(
 
     async with trio.open_nursery() as outside:
         with trio.CancelScope() as patience:
-            async with open_house(airwaves=radio, theatre=one_row(tmp_path)) as house:
+            async with open_house(airwaves=radio) as house:
                 await outside.start(linger, house.gateway_url)
-                patience.deadline = trio.current_time() + 3
+                radio.set_faults(Faults(late_s=10), "SIM-A-1-1", "SIM-A-1-2")
+                radio.set_faults(Faults(absent=True), "SIM-A-1-3")
+                patience.deadline = trio.current_time() + 2
         assert not patience.cancelled_caught
         ended.set()
+
+    received, openings = radio.received(), radio.openings()
+    received.pop("SIM-A-1-3")  # which cannot be reached, and closes by itself
+    assert len(received) == 23
+    for name, commands in received.items():
+        assert commands[-1][0] == 3
+        (opening,) = openings[name]
+        assert opening.closed_at - opening.opened_at < 2

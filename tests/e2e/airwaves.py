@@ -15,7 +15,7 @@ from simulators.ble.backend import BumbleClient
 from simulators.ble.dispenser import Dispenser, Identity, Opening
 from simulators.ble.house import SimulatedHouse
 from simulators.ble.peripheral import Faults
-from tests.e2e.speaking import Message, Speaker, enter
+from tests.e2e.speaking import PATIENCE_S, Message, Speaker, enter
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ CLONE, CLONES_ADDRESS = "the clone", "C4:5C:E7:FF:FF:FF"
 class Airwaves(SimulatedHouse):
     """The devices of a house, by the names that the theatre has for them.
 
-    Whatever is asked of a device is done in the asyncio thread, and blocks the caller until it has
-    been: in there, nothing waits for trio.
+    Whatever is asked of a device is done in the asyncio thread, as long as there is one, and blocks
+    the caller until it has been: in there, nothing waits for trio.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,9 @@ class Airwaves(SimulatedHouse):
         """Put another device of this serial number on the air, which has no key."""
         clone = Dispenser(Identity(serial))
         adding = self._air.add(clone, CLONES_ADDRESS)
-        self.peripherals[CLONE] = asyncio.run_coroutine_threadsafe(adding, self._loop).result(5)
+        self.peripherals[CLONE] = asyncio.run_coroutine_threadsafe(adding, self._loop).result(
+            PATIENCE_S
+        )
 
     def received(self) -> dict[str, list[bytes]]:
         """Return the commands that each device has got."""
@@ -101,7 +103,9 @@ class Airwaves(SimulatedHouse):
         async def do() -> T:
             return fn()
 
-        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(5)
+        if self._loop.is_closed():
+            return fn()
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(PATIENCE_S)
 
 
 class _SlowClient(BumbleClient):
@@ -135,6 +139,13 @@ async def seats_of(client: Speaker, zone: str = "A") -> dict[str, Message]:
     for number in range(2, page["pages"] + 1):
         seats += (await client.ask("state", zone=zone, page=number))["seats"]
     return {seat["seat"]: seat for seat in seats}
+
+
+async def until_told(client: Speaker, seat: str, **device: object) -> None:
+    """Wait until the state says these things of a seat's device, of which no event tells."""
+    with trio.fail_after(PATIENCE_S):
+        while device.items() - (await seats_of(client))[seat]["device"].items():  # noqa: ASYNC110
+            await trio.sleep(0.02)
 
 
 async def until_online(client: Speaker, *seats: str, zone: str = "A") -> None:

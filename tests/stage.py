@@ -78,7 +78,7 @@ class StagedDispensers:
         for seat in seats:
             jammed, slow = seat in self.jammed, seat in self.slow
             ok = not jammed and not slow
-            say = partial(done, Written(int(ok), int(jammed), now_ms, now_ms, int(slow)))
+            say = partial(done, Written(int(ok), int(jammed), now_ms, now_ms, expired=int(slow)))
             if seat in self.silent:
                 self._unsaid.append(say)
             else:

@@ -80,7 +80,7 @@ class Dispensers(Protocol):
     """
 
     def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
-        """Open a slot at these seats.
+        """Open a slot at these seats; whoever cannot be told before it expires is not told.
 
         `done` is called in trio's thread, one or more times, until all seats are accounted for.
         """

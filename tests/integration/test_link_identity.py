@@ -43,19 +43,19 @@ async def test_every_connection_asks_a_question_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "disguise",
+    ("disguise", "reason"),
     [
-        {"key": b"a secret of three"},
-        {"key": b""},
-        {"characteristics": PROFILE - {gatt.CHALLENGE}},
-        {"characteristics": PROFILE - {gatt.RESPONSE}},
-        {"refuses": {gatt.CHALLENGE}},
-        {"refuses": {gatt.RESPONSE}},
+        ({"key": b"a secret of three"}, "gave a wrong answer"),
+        ({"key": b""}, "gave a wrong answer"),
+        ({"characteristics": PROFILE - {gatt.CHALLENGE}}, "cannot be asked"),
+        ({"characteristics": PROFILE - {gatt.RESPONSE}}, "cannot be asked"),
+        ({"refuses": {gatt.CHALLENGE}}, "does not permit this"),
+        ({"refuses": {gatt.RESPONSE}}, "does not permit this"),
     ],
     ids=["another key", "no key", "no challenge", "no response", "deaf", "mute"],
 )
 def test_what_cannot_prove_itself_is_never_sprayed_and_tried_again_until_the_device_is_back(
-    disguise: dict[str, object],
+    disguise: dict[str, object], reason: str
 ) -> None:
     @in_virtual_time
     async def play() -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_prove_itself_is_never_sprayed_and_tried_again_until_the_dev
             assert not clone.connected
             await asyncio.sleep(60)
             assert seat.state.problem is not None
-            assert "could not prove that it has its key" in seat.state.problem
+            assert f"could not prove that it has its key, since it {reason}" in seat.state.problem
             assert seat.spray(spraying(0)).failures == 1
             assert {command.op for command in clone.commands} == {Op.STOP_ALL}
             assert not any(state.online for state in seat.states)

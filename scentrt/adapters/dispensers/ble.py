@@ -254,7 +254,7 @@ class _Tally:
                     self._failed,
                     first * 1000 + self._offset_ms,
                     last * 1000 + self._offset_ms,
-                    self._expired,
+                    expired=self._expired,
                 )
             )
             self._written = self._failed = self._expired = 0

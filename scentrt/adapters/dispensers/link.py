@@ -224,15 +224,15 @@ class Link:
     async def _identify(self, device: Device, key: bytes) -> None:
         """See that the device has the key, by a question that nobody can have heard before."""
         if any(uuid not in device.characteristics for uuid in (gatt.CHALLENGE, gatt.RESPONSE)):
-            raise NotGenuine(self.name)
+            raise NotGenuine(self.name, "cannot be asked")
         challenge = secrets.token_bytes(gatt.CHALLENGE_BYTES)
         try:
             await device.write(gatt.CHALLENGE, challenge, acknowledged=True)
             response = await device.read(gatt.RESPONSE)
         except Refused as error:
-            raise NotGenuine(self.name) from error
+            raise NotGenuine(self.name, error.problem) from error
         if not gatt.is_proof(key, challenge, response):
-            raise NotGenuine(self.name)
+            raise NotGenuine(self.name, "gave a wrong answer")
 
     async def _write_orders(self, device: Device) -> NoReturn:
         loop = asyncio.get_running_loop()

@@ -25,7 +25,6 @@ from scentrt.errors import ScentError
 SCAN_S = 10.0
 """After so long a scan begins anew, since one that has died does not say so."""
 
-
 LOOK_AGAIN_S = 0.005
 """How often to look whether a link stands by now."""
 
@@ -64,11 +63,12 @@ class Refused(LinkFailed):
 class NotGenuine(LinkFailed):
     """A device could not prove that it has the key of the one that should be there."""
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, reason: str) -> None:
         super().__init__(
             who,
-            "could not prove that it has its key, and is told nothing: find what else answers in "
-            "its name, update its firmware if that is too old to answer, or correct the key",
+            f"could not prove that it has its key, since it {reason}, and is told nothing: find "
+            "what else answers in its name, update its firmware if that is too old to answer, or "
+            "correct the key",
         )
 
 
@@ -247,8 +247,8 @@ class _BleakDevice:
 
     async def connect(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
-        # bleak connects and discovers in one go, and does not say when the one is done. To have the
-        # adapter wait for the other would cost each link of a theatre up to a second.
+        # bleak connects and discovers in one go, and does not say when the one is done; if the
+        # adapter were held for both, all others would wait for a discovery that is not theirs.
         self._connecting = asyncio.create_task(self._client.connect())
         try:
             while not (self._client.is_connected or self._connecting.done() or self._ended.done()):

@@ -123,6 +123,7 @@ class DeviceState:
     latency_ms: float | None = None
     """From an order to the end of its write, smoothed; None before the first."""
     battery_percent: int | None = None
+    firmware: str | None = None
     expired: int = 0
     """How many sprays were dropped since they had waited beyond their time to live."""
     problem: str | None = None

@@ -143,7 +143,13 @@ class BleDispensers:
         state = self.states.get(seat)
         if state is None:
             return None
-        return DeviceState(state.latency_ms, state.battery_percent, state.expired, state.problem)
+        return DeviceState(
+            latency_ms=state.latency_ms,
+            battery_percent=state.battery_percent,
+            firmware=state.firmware,
+            expired=state.expired,
+            problem=state.problem,
+        )
 
     def _hear(self, done: Callable[[Written], None], written: Written) -> None:
         try:

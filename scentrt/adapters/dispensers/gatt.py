@@ -36,6 +36,9 @@ SEEN_SLOTS = range(8)
 """The slots that a status can show as open; a device may have more."""
 
 SHORTEST_KEY_BYTES = 16
+LONGEST_FIRMWARE = 64
+"""Characters of a firmware's revision that are shown; a device could send 512 bytes."""
+
 CHALLENGE_BYTES = 32
 
 _COMMAND = Struct("<BHBBH")
@@ -178,8 +181,8 @@ def decode_battery(value: bytes) -> int:
 
 
 def decode_firmware(value: bytes) -> str:
-    """Return the firmware's revision as it can be shown; what is no text in it is left out."""
-    return "".join(filter(str.isprintable, value.decode(errors="ignore")))
+    """Return the firmware's revision as it can be shown, without what is no text in it."""
+    return "".join(filter(str.isprintable, value.decode(errors="ignore")))[:LONGEST_FIRMWARE]
 
 
 def is_proof(key: bytes, challenge: bytes, response: bytes) -> bool:

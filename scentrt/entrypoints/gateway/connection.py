@@ -62,7 +62,7 @@ T = TypeVar("T")
 DAY_MS: Final = 24 * 3_600_000.0
 SEAT_BYTES: Final = 60
 SLOT_BYTES: Final = 150
-DEVICE_BYTES: Final = 110
+DEVICE_BYTES: Final = 400
 """What a seat, a slot and a device take in a page of state, but for names and problem."""
 
 LONGEST_PROBLEM: Final = 200
@@ -410,6 +410,7 @@ def _device_state(device: DeviceState) -> say.DeviceState:
     return say.DeviceState(
         latency_ms=device.latency_ms,
         battery_percent=device.battery_percent,
+        firmware=device.firmware,
         expired=device.expired,
         problem=None if problem is None else textwrap.shorten(problem, LONGEST_PROBLEM),
     )

@@ -151,6 +151,7 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
 
     latency_ms: float | None
     battery_percent: int | None
+    firmware: str | None
     expired: int
     problem: str | None
 

@@ -228,6 +228,21 @@ def test_commands_arrive_in_the_order_in_which_they_were_written(radio: Radio) -
     radio.play(scenario)
 
 
+def test_a_write_that_is_answered_does_not_overtake_one_that_is_not(radio: Radio) -> None:
+    device = radio.take()
+
+    async def scenario() -> None:
+        async with BleakClient(await find(device)) as client:
+            for seq in range(0, 40, 2):
+                spraying = write(client, spray(seq, slot=0, duration_ms=10))
+                stopping = client.write_gatt_char(COMMAND, stop_all(seq + 1), response=True)
+                await asyncio.gather(spraying, stopping)
+            received = [command.value[1] for command in radio.report(device).received]
+            assert received == list(range(40))
+
+    radio.play(scenario)
+
+
 @pytest.mark.parametrize(
     ("value", "code"),
     [

@@ -233,12 +233,13 @@ class Sighting:
     async def write(self, path: str, value: bytes, *, with_response: bool) -> None:
         """Write a characteristic, and wait for the answer if one is asked for."""
         characteristic = self._characteristic(path)
-        writing = self.station.peripheral.write(characteristic.uuid, value)
+        peripheral = self.station.peripheral
         if not with_response:
-            self._spawn(_heedless(writing))
+            self._spawn(_heedless(peripheral.write(characteristic.uuid, value)))
             return
+        await asyncio.sleep(0)  # or it overtakes one that was just spawned
         try:
-            await writing
+            await peripheral.write(characteristic.uuid, value)
         except Refused as error:
             raise refusal(error.error) from error
         except LinkLost:

@@ -168,7 +168,8 @@ class ZoneActor:
                 self._close_overdue(now)
                 if now >= next_tick:
                     next_tick = now + TICK_S
-                    self._ledger.record_doses(self.id, zone.take_doses(), self._clock.now_ms())
+                    now_ms = self._clock.now_ms()
+                    self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
         except trio.Cancelled:
             with trio.move_on_after(STOP_WITHIN_S, shield=True):
                 await self._end(zone)
@@ -197,7 +198,7 @@ class ZoneActor:
             unwritten_to_ms = min(now_ms, stored.through_ms + UNWRITTEN_S * 1000)
             zone.presume(stored.through_ms, unwritten_to_ms, now_ms)
         self._dispensers.halt(None, [seat.id for seat in zone.seats])
-        self._ledger.record_doses(self.id, zone.take_doses(), now_ms)
+        self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
         if last is not None:
             zone.restarted(now_ms)
         self._zone = zone
@@ -211,7 +212,7 @@ class ZoneActor:
         zone.stop(None, None, now_ms, now_ms)
         self._carry_out(zone)
         try:
-            await self._ledger.close_zone(self.id, zone.take_doses(), now_ms)
+            await self._ledger.close_zone(self.id, zone.take_doses(now_ms), now_ms)
         except StoreUnavailable as error:
             log.warning("zone %s: its last doses are not on disk yet: %s", self.id, error)
 

@@ -109,8 +109,10 @@ class Seating:
                 every_slot = dose_us(len(seat.slots), to_ms - from_ms)
                 seat.budget.charge(max(one_slot, every_slot), last_end_ms)
 
-    def take_doses(self) -> dict[tuple[SeatId, int], int]:
+    def take_doses(self, now_ms: float) -> dict[tuple[SeatId, int], int]:
         """Return what each seat has had in each second that changed since the last time."""
+        for seat in self._by_id.values():
+            seat.count_stuck(now_ms)
         return {
             (seat.id, second): dose
             for seat in self._by_id.values()

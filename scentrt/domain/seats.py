@@ -139,13 +139,19 @@ class Seat:
         """Note that a slot does not close: nothing is sprayed here until it has come loose."""
         self.stuck_since_ms = now_ms
 
+    def count_stuck(self, now_ms: float) -> None:
+        """Count what a slot that does not close has given since `stick`, or the last count."""
+        if self.stuck_since_ms is not None:
+            self.budget.charge(dose_us(1.0, now_ms - self.stuck_since_ms), now_ms)
+            self.stuck_since_ms = now_ms
+
     def loosen(self, now_ms: float) -> None:
-        """Count what an open slot has given since `stick`, and take sprays again.
+        """Count what an open slot has given, and take sprays again.
 
         Which slot it was is not known, so all of their scents have to clear.
         """
         if self.stuck_since_ms is not None:
-            self.budget.charge(dose_us(1.0, now_ms - self.stuck_since_ms), now_ms)
+            self.count_stuck(now_ms)
             self.stuck_since_ms = None
             self._air_until_ms = max(self._air_until_ms, now_ms)
             for slot in self.slots:

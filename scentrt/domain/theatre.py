@@ -315,7 +315,7 @@ class Zone:
     def stick(self, id: SeatId, now_ms: float, *, stuck: bool) -> None:
         """Note that a slot of a seat does not close, or that all of them do again.
 
-        Meanwhile nothing is sprayed there. What one open slot gave counts once it has come loose.
+        Meanwhile nothing is sprayed there, and what one open slot gives counts.
         """
         seat = self._seating.get(id)
         if seat is None or seat.stuck == stuck:
@@ -351,9 +351,12 @@ class Zone:
         """Say that whatever ran here has ended with the zone's former life."""
         self._bulletin.changed(Change.RESTARTED, None, now_ms)
 
-    def take_doses(self) -> dict[tuple[SeatId, int], int]:
-        """Return what each seat has had in each second that changed since the last time."""
-        return self._seating.take_doses()
+    def take_doses(self, now_ms: float) -> dict[tuple[SeatId, int], int]:
+        """Return what each seat has had in each second that changed since the last time.
+
+        What a slot gives that does not close is counted up to now.
+        """
+        return self._seating.take_doses(now_ms)
 
 
 def _owned_by(owner: OwnerId | None) -> Callable[[Run], bool]:

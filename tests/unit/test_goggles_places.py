@@ -110,7 +110,7 @@ def test_what_runs_when_goggles_leave_counts_to_its_end() -> None:
     venue.at(1_000)
     leave(venue, ANN)
     venue.at(60_000)
-    assert sum(venue.zone.take_doses().values()) == 8_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 8_000_000
 
 
 def test_what_runs_when_goggles_come_back_is_stopped() -> None:
@@ -124,7 +124,7 @@ def test_what_runs_when_goggles_come_back_is_stopped() -> None:
     arrive(venue, ANN, "sea-breeze")
     [ended] = venue.heard(ScentEnded)
     assert (ended.reason, ended.seats) == (Ended.RESTARTED, (ANN,))
-    assert sum(venue.zone.take_doses().values()) == 3_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 3_000_000
 
 
 def test_newer_goggles_of_a_name_take_the_place_of_the_older() -> None:

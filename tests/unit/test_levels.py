@@ -85,7 +85,7 @@ def test_only_what_was_released_of_each_value_counts() -> None:
     venue.at(960)
     venue.level(0)
     assert vial.left_us == 10_000_000 - 480_000
-    assert sum(venue.zone.take_doses().values()) == 480_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 480_000
 
 
 # Mixing

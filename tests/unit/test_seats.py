@@ -136,7 +136,7 @@ def test_only_what_a_displaced_spray_released_counts() -> None:
     venue.at(500)
     venue.cue("strong", lasts=2_000, priority=5)
     assert vial.left_us == 17_500_000
-    assert sum(venue.zone.take_doses().values()) == 2_500_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 2_500_000
 
 
 def test_a_cue_may_displace_what_it_needs_the_remainder_of() -> None:
@@ -239,7 +239,7 @@ def test_a_dispenser_that_cannot_be_reached_sprays_on_whatever_is_stopped() -> N
     assert venue.stop() == 0
     assert venue.cancel("c") == 0
     assert venue.heard(ScentEnded) == []
-    assert sum(venue.zone.take_doses().values()) == 10_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 10_000_000
 
 
 def test_a_dispenser_that_is_found_again_is_stopped() -> None:
@@ -251,7 +251,7 @@ def test_a_dispenser_that_is_found_again_is_stopped() -> None:
     assert venue.open() == {}
     [ended] = venue.heard(ScentEnded)
     assert ended.reason == Ended.RESTARTED
-    assert sum(venue.zone.take_doses().values()) == 4_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 4_000_000
 
 
 # A dispenser that does not close
@@ -270,7 +270,7 @@ def test_what_a_stuck_slot_gave_counts_and_has_to_clear() -> None:
     venue.stick(A1, stuck=True)
     venue.at(15_000)
     venue.stick(A1, stuck=False)
-    assert sum(venue.zone.take_doses().values()) == 15_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 15_000_000
     assert skipped(venue.cue(1, PINE)) == skipped(venue.cue(2, SEA)) == {"clearing": 1}
     venue.at(17_000)
     assert skipped(venue.cue(3, lasts=5_100)) == {"dose-limit": 1}

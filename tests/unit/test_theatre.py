@@ -244,7 +244,7 @@ def test_only_what_was_released_before_a_cancel_counts() -> None:
     venue.at(1_000)
     venue.cancel("c")
     assert vial.left_us == 9_500_000
-    assert sum(venue.zone.take_doses().values()) == 500_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 500_000
 
 
 def test_a_cue_that_is_over_cannot_be_cancelled_any_more() -> None:

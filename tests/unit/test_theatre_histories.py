@@ -294,7 +294,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def what_was_had_is_written_down(self) -> None:
-        self.written.update(self.it.zone.take_doses())
+        self.written.update(self.it.zone.take_doses(self.it.now))
         self.written_through = self.it.now
 
     @rule(suddenly=st.booleans())

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from scentrt.actors.messages import Stuck
 from scentrt.errors import ActorCrashed
 from tests.stage import PINE, Stage
 
@@ -44,6 +45,23 @@ async def test_after_a_stop_in_good_order_exactly_what_is_left_can_be_had(
         assert await stage.targets(stage.cue("too much", duration_ms=5_501)) == 0
         assert await stage.targets(stage.cue("just right", duration_ms=5_500)) == 6
         assert await stage.targets(stage.cue("no more", scent=PINE, duration_ms=1, mix=True)) == 0
+
+
+@pytest.mark.parametrize("ends", ["in good order", "in a crash"])
+async def test_what_a_stuck_slot_gave_counts_although_it_has_not_come_loose(
+    stage: Stage, autojump_clock: MockClock, ends: str
+) -> None:
+    async with stage.play():
+        stage.ref.tell(Stuck(stage.seats[0], stuck=True), urgent=True)
+        await trio.sleep(18.5)
+        if ends == "in a crash":
+            await stage.crash()
+            await trio.sleep(1)
+            assert await stage.targets(stage.cue(duration_ms=2_000)) == 5
+    if ends == "in good order":
+        async with stage.play():
+            assert await stage.targets(stage.cue(duration_ms=1_501)) == 5
+            assert await stage.targets(stage.cue("less", duration_ms=1_500, mix=True)) == 1
 
 
 async def has_left(stage: Stage, dose_ms: int) -> bool:

@@ -36,17 +36,28 @@ def test_what_was_had_is_told_by_seat_and_second() -> None:
     venue.cue(1, lasts=500)
     venue.at(2_000)
     venue.cue(2, lasts=1_000, intensity=0.5)
-    assert venue.zone.take_doses() == {(A1, SECOND): 500_000, (A1, SECOND + 3): 500_000}
-    assert venue.zone.take_doses() == {}
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND): 500_000, (A1, SECOND + 3): 500_000}
+    assert venue.zone.take_doses(venue.clock) == {}
 
 
 def test_a_spray_that_was_cut_short_is_told_again_where_it_ended() -> None:
     venue = Venue(SEA)
     venue.cue(lasts=8_000)
-    venue.zone.take_doses()
+    venue.zone.take_doses(venue.clock)
     venue.at(1_500)
     venue.stop()
-    assert venue.zone.take_doses() == {(A1, SECOND + 8): 0, (A1, SECOND + 1): 1_500_000}
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 8): 0, (A1, SECOND + 1): 1_500_000}
+
+
+def test_what_a_stuck_slot_gives_is_told_while_it_does() -> None:
+    venue = Venue(SEA)
+    venue.stick(A1, stuck=True)
+    venue.at(3_000)
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 3): 3_000_000}
+    venue.at(5_000)
+    venue.stick(A1, stuck=False)
+    venue.at(9_000)
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 5): 2_000_000}
 
 
 def test_what_was_had_is_told_rightly_also_after_a_long_sleep() -> None:
@@ -54,7 +65,10 @@ def test_what_was_had_is_told_rightly_also_after_a_long_sleep() -> None:
     venue.cue(1, lasts=1_000)
     venue.at(600_000)
     venue.cue(2, lasts=1_000)
-    assert venue.zone.take_doses() == {(A1, SECOND + 1): 1_000_000, (A1, SECOND + 601): 1_000_000}
+    assert venue.zone.take_doses(venue.clock) == {
+        (A1, SECOND + 1): 1_000_000,
+        (A1, SECOND + 601): 1_000_000,
+    }
 
 
 def test_what_was_written_counts_after_a_restart() -> None:
@@ -62,7 +76,7 @@ def test_what_was_written_counts_after_a_restart() -> None:
     venue = Venue(SEA, limits=strict)
     venue.cue(1, lasts=2_000)
     venue.at(2_000)
-    venue = restarted(venue, venue.zone.take_doses(), strict)
+    venue = restarted(venue, venue.zone.take_doses(venue.clock), strict)
     assert skipped(venue.cue(2, lasts=1)) == {"dose-limit": 1}
     venue.at(63_000)
     assert targets(venue.cue(3, lasts=2_000)) == 1
@@ -73,7 +87,7 @@ def test_what_was_running_counts_to_its_planned_end() -> None:
     venue = Venue(SEA, limits=strict)
     venue.cue(1, lasts=8_000)
     venue.at(1_000)
-    venue = restarted(venue, venue.zone.take_doses(), strict)
+    venue = restarted(venue, venue.zone.take_doses(venue.clock), strict)
     venue.at(68_999)
     assert skipped(venue.cue(2, lasts=1)) == {"dose-limit": 1}
     venue.at(69_000)
@@ -84,10 +98,10 @@ def test_what_was_written_is_not_told_again_but_added_to() -> None:
     venue = Venue(SEA)
     venue.cue(1, lasts=1_000)
     venue.at(1_000)
-    venue = restarted(venue, venue.zone.take_doses(), Limits())
-    assert venue.zone.take_doses() == {}
+    venue = restarted(venue, venue.zone.take_doses(venue.clock), Limits())
+    assert venue.zone.take_doses(venue.clock) == {}
     venue.cue(2, lasts=500)
-    assert venue.zone.take_doses() == {(A1, SECOND + 1): 1_500_000}
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 1): 1_500_000}
 
 
 def test_a_clock_that_was_set_back_does_not_lock_a_seat_until_it_has_caught_up() -> None:
@@ -95,7 +109,7 @@ def test_a_clock_that_was_set_back_does_not_lock_a_seat_until_it_has_caught_up()
     tomorrow = SECOND + 86_400
     venue = restarted(Venue(SEA, limits=strict), {(A1, tomorrow): 2_000_000}, strict)
     assert skipped(venue.cue(1, lasts=1)) == {"dose-limit": 1}
-    assert venue.zone.take_doses() == {(A1, tomorrow): 0, (A1, SECOND + 10): 2_000_000}
+    assert venue.zone.take_doses(venue.clock) == {(A1, tomorrow): 0, (A1, SECOND + 10): 2_000_000}
     venue.at(71_000)
     assert targets(venue.cue(2, lasts=2_000)) == 1
 
@@ -105,7 +119,7 @@ def test_a_time_that_nobody_wrote_down_counts_as_if_every_slot_had_been_open() -
     venue = Venue(SEA, PINE, limits=strict)
     venue.at(2_000)
     venue.zone.presume(NOON, venue.clock, venue.clock)
-    assert venue.zone.take_doses() == {(A1, SECOND + 2): 4_000_000}
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 2): 4_000_000}
     assert skipped(venue.cue(1, lasts=1_001)) == {"dose-limit": 1}
     assert targets(venue.cue(2, lasts=1_000)) == 1
 
@@ -113,7 +127,7 @@ def test_a_time_that_nobody_wrote_down_counts_as_if_every_slot_had_been_open() -
 def test_no_time_at_all_counts_for_nothing() -> None:
     venue = Venue(SEA)
     venue.zone.presume(NOON, NOON, NOON)
-    assert venue.zone.take_doses() == {}
+    assert venue.zone.take_doses(venue.clock) == {}
 
 
 def test_goggles_that_are_not_there_are_remembered_for_when_they_come() -> None:

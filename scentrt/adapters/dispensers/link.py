@@ -116,6 +116,7 @@ class Link:
         self._valves = Valves()
         self._has_orders = asyncio.Event()
         self._is_due = asyncio.Event()
+        self._wakes_at = inf
         self._lost = False
         self._seq = 0
         self._connected_at = inf
@@ -278,7 +279,8 @@ class Link:
                 self._valves.told_to_close(command.slot, self._seq, now)
             case gatt.Op.STOP_ALL:
                 self._valves.told_to_close(None, self._seq, now)
-        self._is_due.set()
+        if self._valves.look_at < self._wakes_at:
+            self._is_due.set()
         return now
 
     async def _watch(self, device: Device) -> NoReturn:
@@ -297,7 +299,8 @@ class Link:
             if now >= taken_by:
                 raise LinkFailed(self.name, "does not take what is written to it")
             if now < look_at:
-                alarm = loop.call_at(min(look_at, taken_by), self._is_due.set)
+                self._wakes_at = min(look_at, taken_by)
+                alarm = loop.call_at(self._wakes_at, self._is_due.set)
                 await self._is_due.wait()
                 alarm.cancel()
                 continue

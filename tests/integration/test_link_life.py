@@ -230,6 +230,17 @@ async def test_what_a_device_says_of_itself_is_passed_on() -> None:
 
 
 @in_virtual_time
+async def test_a_battery_that_the_system_keeps_for_itself_is_no_reason_to_leave_a_device() -> None:
+    dispenser = FakeDispenser("C4:01")
+    dispenser.refuses.add(gatt.BATTERY_LEVEL)
+    async with linked(dispenser) as seat:
+        assert seat.state.battery_percent is None
+        told = seat.spray(spraying(0))
+        await asyncio.sleep(0.01)
+        assert len(told.written_at) == 1
+
+
+@in_virtual_time
 async def test_nonsense_from_a_device_is_no_reason_to_leave_it() -> None:
     async with linked() as seat:
         before = seat.state

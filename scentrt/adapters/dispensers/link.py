@@ -8,7 +8,7 @@ import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -201,12 +201,13 @@ class Link:
         await self._write(device, Command.stop(None), acknowledged=True)
         if self._key is not None:
             await self._identify(device, self._key)
-        hears = {gatt.STATUS: self._hear_status, gatt.SLOTS: self._hear_slots}
-        if gatt.BATTERY_LEVEL in device.characteristics:
-            hears[gatt.BATTERY_LEVEL] = self._hear_battery
-        for uuid, hear in hears.items():
+        for uuid, hear in {gatt.STATUS: self._hear_status, gatt.SLOTS: self._hear_slots}.items():
             await device.subscribe(uuid, partial(self._hear, hear))
             hear(await device.read(uuid))
+        if gatt.BATTERY_LEVEL in device.characteristics:
+            with suppress(Refused):  # a system may keep it for itself, and the seat works
+                self._hear_battery(await device.read(gatt.BATTERY_LEVEL))
+                await device.subscribe(gatt.BATTERY_LEVEL, partial(self._hear, self._hear_battery))
         firmware = await self._ask_firmware(device)
         self._connected_at = asyncio.get_running_loop().time()
         self._become(

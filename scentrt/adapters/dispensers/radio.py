@@ -16,11 +16,14 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
-from bleak.exc import BleakError, BleakGATTProtocolError
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 
 from scentrt.adapters.dispensers.gatt import REQUIRED, SERVICE
 from scentrt.adapters.dispensers.remedies import problem_of_adapter
 from scentrt.errors import ScentError
+
+BLUEZ_REFUSES = {"org.bluez.Error.NotPermitted", "org.bluez.Error.NotSupported"}
+"""How BlueZ says no in a device's place, about what it keeps for itself: the battery, for one."""
 
 SCAN_S = 10.0
 """After so long a scan begins anew, since one that has died does not say so."""
@@ -57,7 +60,7 @@ class WrongProfile(LinkFailed):
 
 
 class Refused(LinkFailed):
-    """A device answered that it does not do what was asked of it; the link stands."""
+    """A device, or the system before it, does not do what was asked of it; the link stands."""
 
 
 class NotGenuine(LinkFailed):
@@ -322,7 +325,10 @@ class _BleakDevice:
             raise self._failure(what, error) from error
 
     def _failure(self, what: str, error: Exception) -> LinkFailed:
-        kind = Refused if isinstance(error, BleakGATTProtocolError) else LinkFailed
+        refused = isinstance(error, BleakGATTProtocolError) or (
+            isinstance(error, BleakDBusError) and error.dbus_error in BLUEZ_REFUSES
+        )
+        kind = Refused if refused else LinkFailed
         return kind(self._name, f"could not {what}: {_why(error)}")
 
 

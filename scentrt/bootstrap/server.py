@@ -1,0 +1,236 @@
+"""The server: its parts, and the order in which they start and stop."""
+
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from scentrt.actors.actor import Ref, supervise
+from scentrt.actors.clock import ServerClock
+from scentrt.actors.house import Guests, House, Latch
+from scentrt.actors.ledger import Ledger
+from scentrt.actors.zone import ZoneActor
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.dispensers.ble import BleDispensers
+from scentrt.adapters.dispensers.goggles import GogglesDispensers
+from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
+from scentrt.adapters.theatre_store import open_store
+from scentrt.bootstrap.bluetooth import (
+    Airwaves,
+    assign_all,
+    device_remarks,
+    link_zone,
+    linked_seats,
+    load_keys_of,
+    open_air,
+    with_a_device_at_every_seat,
+    with_devices_at,
+)
+from scentrt.bootstrap.sockets import listener_of, listening_on, url_of
+from scentrt.config import Settings, is_loopback
+from scentrt.domain.cues import GOGGLES_ZONE, SeatId, ZoneId
+from scentrt.domain.layout import TheatrePlan
+from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
+from scentrt.entrypoints.gateway.fanout import FanOut
+from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
+from scentrt.entrypoints.gateway.session import Sessions
+from scentrt.entrypoints.http import Readiness, create_app, serve_http
+from scentrt.errors import ConfigError, StoreUnavailable
+from scentrt.theatre_file import load_theatre
+
+log = logging.getLogger(__name__)
+
+FAR_BEHIND_MS = 5_000.0
+"""A ledger that lags so much is worth a remark: a crash now would cost what it still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    `memory` holds the dispensers in memory, and `linked` those on Bluetooth LE, of each zone that
+    has them.
+    """
+
+    gateway_url: str
+    http_url: str
+    house: House
+    clock: ServerClock
+    gateway: Gateway
+    fanout: FanOut
+    actors: Mapping[ZoneId, ZoneActor]
+    memory: Mapping[ZoneId, MemoryDispensers]
+    linked: Mapping[ZoneId, BleDispensers]
+
+
+@asynccontextmanager
+async def open_server(
+    settings: Settings,
+    *,
+    plan: TheatrePlan | None = None,
+    airwaves: Airwaves | None = None,
+    only: Collection[SeatId] | None = None,
+) -> AsyncIterator[Server]:
+    """Run a server for as long as the block lasts, and then stop it in good order.
+
+    Stopping takes nobody in any more and stops every spray, lets the devices go, meanwhile the
+    clients, and writes what is to be written, in this order. Raises `ConfigError` where a setting
+    cannot be used.
+
+    Args:
+      plan: the theatre, instead of that in the settings.
+      airwaves: a radio instead of the platform's, on which every seat is given a device.
+      only: the seats whose devices are connected to; all, if left out.
+    """
+    settings.check()
+    plan = plan or load_theatre(settings.theatre)
+    for remark in plan.remarks:
+        log.warning("%s", remark)
+    if airwaves is not None:
+        plan = with_a_device_at_every_seat(plan)
+    keys = load_keys_of(settings, plan)
+    if only is not None:
+        plan = with_devices_at(plan, only)
+    clock = ServerClock()
+    with (
+        listening_on("gateway", settings.gateway.host, settings.gateway.port) as gateway_socket,
+        listening_on("http", settings.http.host, settings.http.port) as http_socket,
+    ):
+        async with (
+            AioThread() as aio,
+            open_store(aio, settings.db) as store,
+            open_air(aio, airwaves, plan, keys) as backend,
+        ):
+            ledger = Ledger(store)
+            latch = Latch(await _read_latch(ledger, settings.db))
+            sessions, guests, headsets = Sessions(), Guests(), GogglesDispensers(clock)
+            fanout = FanOut(sessions.tell_level)
+            limits = settings.limits.of_seats()
+            refs: dict[ZoneId, Ref] = {}
+            memory: dict[ZoneId, MemoryDispensers] = {}
+            linked: dict[ZoneId, BleDispensers] = {}
+            if settings.simulate:
+                memory = {zone.id: MemoryDispensers(clock) for zone in plan.zones}
+            else:
+                adapters = assign_all(settings, plan, backend)
+                linked = {
+                    zone.id: link_zone(zone, aio, clock, adapters, keys, refs)
+                    for zone in plan.zones
+                    if zone.devices
+                }
+            new_actor = partial(
+                ZoneActor,
+                limits=limits,
+                ledger=ledger,
+                listeners=fanout,
+                clock=clock,
+                latch=latch,
+            )
+            actors = {GOGGLES_ZONE: new_actor(GOGGLES_ZONE, guests.seats, dispensers=headsets)}
+            for zone in plan.zones:
+                actors[zone.id] = new_actor(
+                    zone.id,
+                    partial(zone.seats, online=settings.simulate)
+                    if zone.id not in linked
+                    else partial(linked_seats, zone, linked[zone.id], clock),
+                    dispensers=memory.get(zone.id) or linked.get(zone.id) or NoDispensers(clock),
+                )
+            refs.update((id, actor.ref) for id, actor in actors.items())
+            house = House(plan, refs, guests, ledger, clock, latch)
+            tokens = [TokenEntry(token.role, token.sha256) for token in settings.tokens]
+            doorkeeper = Doorkeeper(tokens, settings.gateway.origins)
+            gateway = Gateway(
+                house,
+                sessions,
+                fanout,
+                headsets,
+                clock,
+                doorkeeper,
+                limits,
+                GatewaySettings(settings.gateway.max_silence_ms, settings.limits.messages_per_s),
+            )
+            app = create_app(
+                partial(_readiness, plan, actors, linked, ledger, fanout),
+                None
+                if is_loopback(settings.http.host)
+                else partial(doorkeeper.lets_in, "operator"),
+            )
+            stopping = trio.Event()
+            # What is inside ends first. The doors are outside the links, so that a client who
+            # lingers keeps no device waiting.
+            async with trio.open_nursery() as writing:
+                await writing.start(ledger.run)
+                async with trio.open_nursery() as doors, trio.open_nursery() as linking:
+                    for dispensers in linked.values():
+                        linking.start_soon(dispensers.run)
+                    async with trio.open_nursery() as rooms:
+                        rooms.start_soon(fanout.run)
+                        for actor in actors.values():
+                            rooms.start_soon(supervise, actor.mailbox, actor.run)
+                        for actor in actors.values():
+                            await actor.opened.wait()
+                        await doors.start(gateway.run, [listener_of(gateway_socket)])
+                        doors.start_soon(serve_http, app, http_socket, stopping)
+                        try:
+                            yield Server(
+                                gateway_url=url_of("ws", gateway_socket) + "/",
+                                http_url=url_of("http", http_socket),
+                                house=house,
+                                clock=clock,
+                                gateway=gateway,
+                                fanout=fanout,
+                                actors=actors,
+                                memory=memory,
+                                linked=linked,
+                            )
+                        finally:
+                            gateway.stop()
+                            stopping.set()
+                            rooms.cancel_scope.cancel()
+                    linking.cancel_scope.cancel()
+                writing.cancel_scope.cancel()
+
+
+def tune_process() -> None:
+    """Prepare the interpreter for low latency; once, when everything has been built.
+
+    What is there by then lives as long as the process, so the garbage collector need not look at
+    it again; and the database's thread gives the interpreter back within half a millisecond.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    sys.setswitchinterval(0.0005)
+
+
+async def _read_latch(ledger: Ledger, db: str) -> bool:
+    try:
+        return await ledger.panicked()
+    except StoreUnavailable as error:
+        raise ConfigError(db, f"cannot be read: {error}") from error
+
+
+def _readiness(
+    plan: TheatrePlan,
+    actors: Mapping[ZoneId, ZoneActor],
+    linked: Mapping[ZoneId, BleDispensers],
+    ledger: Ledger,
+    fanout: FanOut,
+) -> Readiness:
+    closed = [f"zone {id} is not open" for id, actor in actors.items() if not actor.is_open]
+    health = ledger.health
+    remarks = list(plan.remarks)
+    for id, dispensers in linked.items():
+        remarks += device_remarks(id, dispensers.states)
+    if health.failing or health.behind_ms > FAR_BEHIND_MS:
+        remarks.append(f"the database is {health.behind_ms / 1000:.1f} s behind")
+    if health.lost_rows:
+        remarks.append(f"{health.lost_rows} dose rows were given up")
+    if fanout.dropped:
+        remarks.append(f"{fanout.dropped} events were dropped")
+    return Readiness(tuple(closed), tuple(remarks))

@@ -6,12 +6,27 @@
     ├── ConfigError          settings or theatre file cannot be used; says which line or field
     │   └── DatabaseInUse    a server runs on this database already
     ├── StoreUnavailable     the database did not take or give something
+    │   └── UnitRefused      a unit of work was not decided on what the database holds
     ├── PanicAgain           a panic was called while another was being released
     ├── UnknownName          nobody in the house is called so
     │   ├── UnknownZone
     │   ├── UnknownSeat
     │   ├── UnknownGoggles
     │   └── UnknownScent
+    ├── StockError           the stock room cannot do what it is told
+    │   ├── InvalidQuantity
+    │   ├── InvalidOrder
+    │   ├── InvalidCustomer
+    │   ├── InvalidSku       nobody has ever made a batch of it known
+    │   ├── NotInStockRoom   there is nothing of this name
+    │   │   ├── UnknownBatch
+    │   │   ├── UnknownOrder
+    │   │   └── UnknownCustomer
+    │   └── StockConflict    the name is that of something else already
+    │       ├── BatchConflict
+    │       ├── LineConflict
+    │       ├── OrderConflict
+    │       └── CustomerConflict
     └── ActorError           an actor cannot answer
         ├── Busy             its mailbox is full; try again after `retry_after_ms`
         ├── ActorCrashed     it failed while the message was its to answer
@@ -41,6 +56,13 @@ class DatabaseInUse(ConfigError):
 
 class StoreUnavailable(ScentError):
     """The database could not be read or written; nothing of the attempt remains in it."""
+
+
+class UnitRefused(StoreUnavailable):
+    """A unit of work does not fit what is stored; it was decided on something older, or is wrong.
+
+    Nothing of it remains in the database. Decided again on what is there, it may pass.
+    """
 
 
 class PanicAgain(ScentError):
@@ -84,6 +106,109 @@ class UnknownScent(UnknownName):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, f"no zone carries {name!r}")
+
+
+class StockError(ScentError):
+    """What the stock room was told cannot be done. Nothing has changed."""
+
+
+class InvalidQuantity(StockError):
+    """Something that is no number of things; `least` is the smallest that would do."""
+
+    def __init__(self, qty: object, least: int) -> None:
+        super().__init__(f"Invalid quantity {qty!r}: give an integer from {least}")
+        self.qty = qty
+
+
+class InvalidOrder(StockError):
+    """An order that nobody could fill."""
+
+    def __init__(self, orderid: str, problem: str) -> None:
+        super().__init__(f"Invalid order {orderid}: {problem}")
+        self.orderid = orderid
+
+
+class InvalidCustomer(StockError):
+    """Somebody who could not be written to."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"Invalid customer {name}: {problem}")
+        self.name = name
+
+
+class InvalidSku(StockError):
+    """No batch of this SKU was ever made known."""
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"Invalid sku {sku}")
+        self.sku = sku
+
+
+class NotInStockRoom(StockError):
+    """There is nothing called `name`."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(problem)
+        self.name = name
+
+
+class UnknownBatch(NotInStockRoom):
+    """There is no such batch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"Unknown batch {name}")
+
+
+class UnknownOrder(NotInStockRoom):
+    """There is no such order, nor any line of it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"Unknown order {name}")
+
+
+class UnknownCustomer(NotInStockRoom):
+    """No customer of this name is registered."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"Unknown customer {name}")
+
+
+class StockConflict(StockError):
+    """What is called `name` is something else than what was told."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(problem)
+        self.name = name
+
+
+class BatchConflict(StockConflict):
+    """The reference is that of another batch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"Batch {name} is another one: its SKU, quantity or ETA differs")
+
+
+class LineConflict(StockConflict):
+    """The order has another line of this product, of quantity `qty`."""
+
+    def __init__(self, orderid: str, sku: str, qty: int) -> None:
+        super().__init__(orderid, f"Order {orderid} has a line of {qty} {sku} already")
+        self.sku = sku
+        self.qty = qty
+
+
+class OrderConflict(StockConflict):
+    """The order is another one by now."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, f"Order {name} {problem}")
+
+
+class CustomerConflict(StockConflict):
+    """The name is that of another customer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"Customer {name} is registered with another address or e-mail")
 
 
 class ActorError(ScentError):

@@ -1,13 +1,18 @@
-"""What has happened in a zone, in the past tense.
+"""What has happened, in the past tense: in a zone, and in the stock room.
 
-Public events carry the zone's revision, which goes up by one with each of them. `seats` is None
+Public events of a zone carry its revision, which goes up by one with each of them. `seats` is None
 where every seat of the zone is meant.
+
+The events of the stock tell every change of a product, so that what has to be stored can be told
+from them alone.
 """
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from scentrt.domain.cues import CueKey, LevelKey, Scent, SeatId, ZoneId
+from scentrt.domain.names import BatchRef, OrderId, Sku
 
 
 class Ended(StrEnum):
@@ -119,3 +124,99 @@ class LevelChanged:
 
 OwnersEvent = CueDispatched | CueExpired | LevelChanged
 Event = PublicEvent | OwnersEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """A line was allocated to a batch."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+    batchref: BatchRef
+
+
+@dataclass(frozen=True, slots=True)
+class Deallocated:
+    """A line was displaced from its batch, and needs another place."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfStock:
+    """A line was asked for that no batch has room for."""
+
+    sku: Sku
+
+
+@dataclass(frozen=True, slots=True)
+class BackOrdered:
+    """A line waits for stock now."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackOrderFilled:
+    """A line waits no more: there is stock for it. `Allocated` follows."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+    batchref: BatchRef
+
+
+@dataclass(frozen=True, slots=True)
+class LineCancelled:
+    """A line was given up, from a batch or, where `batchref` is None, from the back-orders."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+    batchref: BatchRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCreated:
+    """A batch was made known."""
+
+    ref: BatchRef
+    sku: Sku
+    qty: int
+    eta: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchQuantityChanged:
+    """A batch has another quantity; the lines that no longer fit were deallocated before."""
+
+    ref: BatchRef
+    sku: Sku
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRescheduled:
+    """A batch arrives at another time, or where `eta` is None, has arrived."""
+
+    ref: BatchRef
+    sku: Sku
+    eta: date | None
+
+
+StockEvent = (
+    Allocated
+    | Deallocated
+    | OutOfStock
+    | BackOrdered
+    | BackOrderFilled
+    | LineCancelled
+    | BatchCreated
+    | BatchQuantityChanged
+    | BatchRescheduled
+)

@@ -1,0 +1,297 @@
+"""Products, their batches, and the order lines that are allocated to them.
+
+A line belongs to a product once: it is on one batch, or waits among the back-orders. Stock in the
+warehouse goes first, then what arrives earliest. Totals are kept, so that no decision costs more
+because many lines are there already.
+
+The model is that of *Architecture Patterns with Python* (Percival and Gregory), with back-orders,
+arrivals and cancellations added.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+from scentrt.domain.back_orders import BackOrders
+from scentrt.domain.events import (
+    Allocated,
+    BackOrdered,
+    BackOrderFilled,
+    BatchCreated,
+    BatchQuantityChanged,
+    BatchRescheduled,
+    Deallocated,
+    LineCancelled,
+    OutOfStock,
+    StockEvent,
+)
+from scentrt.domain.names import BatchRef, OrderId, Sku, check_quantity
+from scentrt.errors import BatchConflict, LineConflict, UnknownBatch
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """So many of one product, for one order; `qty` is from 1, else `InvalidQuantity` is raised."""
+
+    orderid: OrderId
+    sku: Sku
+    qty: int
+
+    def __post_init__(self) -> None:
+        check_quantity(self.qty, least=1)
+
+
+class Batch:
+    """Stock of one product, in the warehouse (`eta` None) or on its way.
+
+    Two batches are the same if they have the same reference. They sort by who is asked first:
+    the warehouse, then the earliest. `as_told` has the quantity and ETA with which the batch was
+    first made known. Raises `InvalidQuantity` for a quantity below 0.
+    """
+
+    __slots__ = (
+        "_lines",
+        "allocated_quantity",
+        "as_told",
+        "eta",
+        "purchased_quantity",
+        "reference",
+        "sku",
+    )
+
+    def __init__(self, ref: BatchRef, sku: Sku, qty: int, eta: date | None = None) -> None:
+        check_quantity(qty, least=0)
+        self.reference = ref
+        self.sku = sku
+        self.as_told = qty, eta
+        self.purchased_quantity = qty
+        self.allocated_quantity = 0
+        self.eta = eta
+        self._lines: dict[OrderId, OrderLine] = {}  # the latest allocated last
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.reference}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Batch) and other.reference == self.reference
+
+    def __hash__(self) -> int:
+        return hash(self.reference)
+
+    def __lt__(self, other: Self) -> bool:
+        if self.eta is None or other.eta is None:
+            return self.eta is None and other.eta is not None
+        return self.eta < other.eta
+
+    @property
+    def available_quantity(self) -> int:
+        """How many are not allocated."""
+        return self.purchased_quantity - self.allocated_quantity
+
+    @property
+    def lines(self) -> Iterable[OrderLine]:
+        """The lines allocated here, the latest last."""
+        return self._lines.values()
+
+    def line(self, orderid: OrderId) -> OrderLine | None:
+        """Return the line that an order has here."""
+        return self._lines.get(orderid)
+
+    def can_allocate(self, line: OrderLine) -> bool:
+        """Say whether there is room for a line of this product."""
+        return (
+            self.purchased_quantity - self.allocated_quantity >= line.qty and self.sku == line.sku
+        )
+
+    def allocate(self, line: OrderLine) -> None:
+        """Take a line in; does nothing where the order has a line here or there is no room."""
+        if line.orderid not in self._lines and self.can_allocate(line):
+            self._lines[line.orderid] = line
+            self.allocated_quantity += line.qty
+
+    def deallocate(self, line: OrderLine) -> None:
+        """Let a line go; does nothing where it is not here."""
+        if self._lines.get(line.orderid) == line:
+            del self._lines[line.orderid]
+            self.allocated_quantity -= line.qty
+
+    def deallocate_latest(self) -> OrderLine:
+        """Let the line go that was allocated last, and return it; there must be one."""
+        _, line = self._lines.popitem()
+        self.allocated_quantity -= line.qty
+        return line
+
+
+class Product:
+    """All batches of one SKU and the lines on them: what must be consistent with itself.
+
+    Every change raises `version_number` by one and is told by an event in `events`, which whoever
+    works with the product takes from there. A `Deallocated` line belongs to nobody until it is
+    allocated or back-ordered again: that has to follow in the same unit of work.
+
+    Args:
+      batches: in the order in which they were made known, with their lines.
+      back_orders: the lines that wait, the oldest first.
+    """
+
+    def __init__(
+        self,
+        sku: Sku,
+        batches: Iterable[Batch],
+        version_number: int = 0,
+        back_orders: Iterable[OrderLine] = (),
+    ) -> None:
+        self.sku = sku
+        self.batches = list(batches)
+        self.version_number = version_number
+        self.events: list[StockEvent] = []
+        self._by_preference = sorted(self.batches)
+        self._batch_of = {line.orderid: batch for batch in self.batches for line in batch.lines}
+        self._back_orders: BackOrders[OrderLine] = BackOrders(back_orders)
+
+    def __repr__(self) -> str:
+        return f"<Product {self.sku}>"
+
+    @property
+    def back_orders(self) -> Iterator[OrderLine]:
+        """The lines that wait for stock, the oldest first."""
+        return iter(self._back_orders)
+
+    def batch(self, ref: BatchRef) -> Batch | None:
+        """Return the batch of this reference."""
+        return next((batch for batch in self.batches if batch.reference == ref), None)
+
+    def line(self, orderid: OrderId) -> OrderLine | None:
+        """Return the line that an order has of this product, allocated or back-ordered."""
+        batch = self._batch_of.get(orderid)
+        return self._back_orders.get(orderid) if batch is None else batch.line(orderid)
+
+    def allocate(self, line: OrderLine) -> BatchRef | None:
+        """Allocate a line and return the reference of its batch; None where no batch has room.
+
+        A line that is here already stays where it is: the answer is then its batch, or None if it
+        is back-ordered.
+
+        Raises:
+          LineConflict: the order has another line of this product.
+        """
+        if self._has(line):
+            batch = self._batch_of.get(line.orderid)
+            return None if batch is None else batch.reference
+        batch = self._first_with_room_for(line)
+        if batch is None:
+            self.events.append(OutOfStock(line.sku))
+            return None
+        self._put(line, batch)
+        return batch.reference
+
+    def back_order(self, line: OrderLine) -> None:
+        """Let a line wait for stock, behind those that wait; one that is here already stays.
+
+        Raises:
+          LineConflict: the order has another line of this product.
+        """
+        if not self._has(line):
+            self._back_orders.append(line)
+            self._changed(BackOrdered(line.orderid, line.sku, line.qty))
+
+    def fill_back_orders(self) -> None:
+        """Allocate every back-order for which there is room now, the oldest first."""
+        most = max((batch.available_quantity for batch in self.batches), default=0)
+        while (line := self._back_orders.oldest_within(most)) is not None:
+            batch = self._first_with_room_for(line)
+            assert batch is not None, "the roomiest batch has room"
+            self._back_orders.remove(line.orderid)
+            self.events.append(BackOrderFilled(line.orderid, line.sku, line.qty, batch.reference))
+            self._put(line, batch)
+            most = max(batch.available_quantity for batch in self.batches)
+
+    def cancel(self, orderid: OrderId) -> OrderLine | None:
+        """Remove the line of an order and return it; None where there is none."""
+        line = self.line(orderid)
+        if line is None:
+            return None
+        batch = self._batch_of.pop(orderid, None)
+        if batch is None:
+            self._back_orders.remove(orderid)
+        else:
+            batch.deallocate(line)
+        ref = None if batch is None else batch.reference
+        self._changed(LineCancelled(line.orderid, line.sku, line.qty, ref))
+        return line
+
+    def add_batch(self, batch: Batch) -> None:
+        """Make a batch known; the same one again changes nothing.
+
+        It is the same if it is told as it was told at first, or as it is by now.
+
+        Raises:
+          BatchConflict: the reference is that of another batch.
+        """
+        known = self.batch(batch.reference)
+        if known is None:
+            self.batches.append(batch)
+            self._by_preference = sorted(self.batches)
+            qty, eta = batch.as_told
+            self._changed(BatchCreated(batch.reference, batch.sku, qty, eta))
+        elif batch.as_told not in (known.as_told, (known.purchased_quantity, known.eta)):
+            raise BatchConflict(batch.reference)
+
+    def change_batch_quantity(self, ref: BatchRef, qty: int) -> None:
+        """Set how many a batch has, from 0; the lines that no longer fit are deallocated.
+
+        Those that were allocated last give way first.
+
+        Raises:
+          UnknownBatch: there is no such batch.
+          InvalidQuantity: `qty` is not one.
+        """
+        batch = self._known_batch(ref)
+        check_quantity(qty, least=0)
+        if qty == batch.purchased_quantity:
+            return
+        batch.purchased_quantity = qty
+        displaced = []
+        while batch.available_quantity < 0:
+            displaced.append(batch.deallocate_latest())
+        for line in reversed(displaced):  # who came first is the first to get another place
+            del self._batch_of[line.orderid]
+            self._changed(Deallocated(line.orderid, line.sku, line.qty))
+        self._changed(BatchQuantityChanged(ref, self.sku, qty))
+
+    def change_batch_eta(self, ref: BatchRef, eta: date | None) -> None:
+        """Set when a batch arrives; None where it has arrived. Lines stay where they are.
+
+        Raises:
+          UnknownBatch: there is no such batch.
+        """
+        batch = self._known_batch(ref)
+        if eta != batch.eta:
+            batch.eta = eta
+            self._by_preference = sorted(self.batches)
+            self._changed(BatchRescheduled(ref, self.sku, eta))
+
+    def _has(self, line: OrderLine) -> bool:
+        known = self.line(line.orderid)
+        if known is not None and known != line:
+            raise LineConflict(line.orderid, line.sku, known.qty)
+        return known is not None
+
+    def _known_batch(self, ref: BatchRef) -> Batch:
+        batch = self.batch(ref)
+        if batch is None:
+            raise UnknownBatch(ref)
+        return batch
+
+    def _first_with_room_for(self, line: OrderLine) -> Batch | None:
+        return next((batch for batch in self._by_preference if batch.can_allocate(line)), None)
+
+    def _put(self, line: OrderLine, batch: Batch) -> None:
+        batch.allocate(line)
+        self._batch_of[line.orderid] = batch
+        self._changed(Allocated(line.orderid, line.sku, line.qty, batch.reference))
+
+    def _changed(self, event: StockEvent) -> None:
+        self.version_number += 1
+        self.events.append(event)

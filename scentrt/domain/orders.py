@@ -1,0 +1,61 @@
+"""Customers, and orders of several lines as they were placed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scentrt.domain.model import OrderLine
+from scentrt.domain.names import CustomerName, OrderId
+from scentrt.errors import InvalidCustomer, InvalidOrder
+
+MOST_LINES = 1_000
+"""Lines in one order: they are accepted in one transaction, in which everybody else waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody who places orders, and who is written to at `email`.
+
+    Raises `InvalidCustomer` for what is no address of e-mail.
+    """
+
+    name: CustomerName
+    address: str
+    email: str
+
+    def __post_init__(self) -> None:
+        local, at, host = self.email.rpartition("@")
+        if not (local and at and host) or not self.email.isprintable() or " " in self.email:
+            raise InvalidCustomer(self.name, f"{self.email!r} is no address of e-mail")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as it was placed: lines of different products, `customer` where one is known.
+
+    What has become of its lines is up to their products. Raises `InvalidOrder` for an order
+    without lines, with too many, with two of one product, or with those of another order.
+    """
+
+    orderid: OrderId
+    lines: tuple[OrderLine, ...]
+    customer: CustomerName | None = None
+    cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.lines:
+            raise InvalidOrder(self.orderid, "it has no lines")
+        if len(self.lines) > MOST_LINES:
+            raise InvalidOrder(self.orderid, f"it has more than {MOST_LINES:,} lines")
+        if twice := _twice([line.sku for line in self.lines]):
+            raise InvalidOrder(self.orderid, f"it names {twice} twice")
+        if any(line.orderid != self.orderid for line in self.lines):
+            raise InvalidOrder(self.orderid, "it has lines of another order")
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,1 @@
+"""What the system does with the rules: one handler for each command and event."""

@@ -1,0 +1,184 @@
+"""What a unit of work changes, told table by table, so that it can be stored in a few statements.
+
+It is derived from the events of the products, as they come, and never by comparing a product with
+what it was. Of what happens to a row several times only the outcome is kept.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, assert_never
+
+from scentrt.domain.events import (
+    Allocated,
+    BackOrdered,
+    BackOrderFilled,
+    BatchCreated,
+    BatchQuantityChanged,
+    BatchRescheduled,
+    Deallocated,
+    LineCancelled,
+    OutOfStock,
+    StockEvent,
+)
+from scentrt.domain.model import OrderLine
+from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.domain.orders import Customer, Order
+from scentrt.service_layer.deliveries import Delivery, Letter
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+LineKey: TypeAlias = tuple[Sku, OrderId]
+"""An order has one line of a product."""
+
+
+class Net(Generic[K, V]):
+    """Rows of one table: those of `removed` are to go, and then those of `added` to come.
+
+    What comes and goes in one unit leaves no trace. What goes and comes again is in both, and
+    comes as the newest.
+    """
+
+    __slots__ = ("added", "removed")
+
+    def __init__(self) -> None:
+        self.removed: dict[K, None] = {}
+        self.added: dict[K, V] = {}
+
+    def __len__(self) -> int:
+        return len(self.removed) + len(self.added)
+
+    def add(self, key: K, row: V) -> None:
+        """Let a row come that is not there."""
+        self.added[key] = row
+
+    def remove(self, key: K) -> None:
+        """Let a row go that is there."""
+        if self.added.pop(key, None) is None:
+            self.removed[key] = None
+
+
+class Unsettled(StrEnum):
+    """What an accepted order leaves to be done about a line."""
+
+    FILL = "fill"
+    CANCEL = "cancel"
+
+
+class Version(NamedTuple):
+    """The version of a product as it was read, None for a new one, and as it is now."""
+
+    before: int | None
+    after: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """The rows that one unit of work changes, by table.
+
+    Lines and back-orders have their quantity, allocations the reference of their batch.
+    """
+
+    versions: dict[Sku, Version] = field(default_factory=dict)
+    new_batches: dict[BatchRef, BatchCreated] = field(default_factory=dict)
+    quantities: dict[BatchRef, int] = field(default_factory=dict)
+    etas: dict[BatchRef, date | None] = field(default_factory=dict)
+    lines: Net[LineKey, int] = field(default_factory=Net)
+    allocations: Net[LineKey, BatchRef] = field(default_factory=Net)
+    back_orders: Net[LineKey, int] = field(default_factory=Net)
+    allocations_view: Net[LineKey, BatchRef] = field(default_factory=Net)
+    unsettled: Net[LineKey, Unsettled] = field(default_factory=Net)
+    customers: list[Customer] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    cancelled_orders: list[OrderId] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    _between: set[LineKey] = field(default_factory=set)
+
+    @property
+    def rows(self) -> int:
+        """About how many rows change, as a measure of the work."""
+        return (
+            len(self.versions)
+            + len(self.new_batches)
+            + len(self.quantities)
+            + len(self.etas)
+            + len(self.lines)
+            + len(self.allocations)
+            + len(self.back_orders)
+            + len(self.allocations_view)
+            + len(self.unsettled)
+            + len(self.customers)
+            + len(self.orders)
+            + len(self.cancelled_orders)
+            + len(self.deliveries)
+            + len(self.letters)
+        )
+
+    @property
+    def homeless(self) -> frozenset[LineKey]:
+        """The lines that have left their place and have got no other."""
+        return frozenset(self._between)
+
+    def note(self, event: StockEvent) -> None:
+        """Take over what has changed with an event."""
+        match event:
+            case Allocated(orderid, sku, qty, batchref):
+                self._come((sku, orderid), qty)
+                self.allocations.add((sku, orderid), batchref)
+            case Deallocated(orderid, sku):
+                self.allocations.remove((sku, orderid))
+                self._between.add((sku, orderid))
+            case BackOrdered(orderid, sku, qty):
+                self._come((sku, orderid), qty)
+                self.back_orders.add((sku, orderid), qty)
+            case BackOrderFilled(orderid, sku):
+                self.back_orders.remove((sku, orderid))
+                self._between.add((sku, orderid))
+            case LineCancelled(orderid, sku, _, batchref):
+                (self.back_orders if batchref is None else self.allocations).remove((sku, orderid))
+                self.lines.remove((sku, orderid))
+            case BatchCreated(ref):
+                self.new_batches[ref] = event
+            case BatchQuantityChanged(ref, _, qty):
+                self.quantities[ref] = qty
+            case BatchRescheduled(ref, _, eta):
+                self.etas[ref] = eta
+            case OutOfStock():
+                pass
+            case _:
+                assert_never(event)
+
+    def place(self, order: Order) -> None:
+        """Accept an order: its lines are stored, and their products still have to fill them."""
+        self.orders.append(order)
+        for line in order.lines:
+            self.lines.add((line.sku, line.orderid), line.qty)
+            self.unsettled.add((line.sku, line.orderid), Unsettled.FILL)
+
+    def cancel(self, orderid: OrderId, lines: tuple[OrderLine, ...]) -> None:
+        """Cancel an order: its products still have to give up these lines."""
+        self.cancelled_orders.append(orderid)
+        for line in lines:
+            self.unsettled.remove((line.sku, line.orderid))  # it may not have been filled yet
+            self.unsettled.add((line.sku, line.orderid), Unsettled.CANCEL)
+
+    def settle(self, line: OrderLine) -> None:
+        """Note that nothing is left to be done about a line of an order."""
+        self.unsettled.remove((line.sku, line.orderid))
+
+    def find_homeless(self, line: OrderLine) -> None:
+        """Take up a line that has been stored without a place; it must get one in this unit."""
+        self._between.add((line.sku, line.orderid))
+
+    def drop(self, line: OrderLine) -> None:
+        """Remove a line that has been stored without a place."""
+        self.lines.remove((line.sku, line.orderid))
+
+    def _come(self, key: LineKey, qty: int) -> None:
+        # The row of a line that goes from one place to another stays.
+        if key in self._between:
+            self._between.remove(key)
+        else:
+            self.lines.add(key, qty)

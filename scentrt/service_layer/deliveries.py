@@ -1,0 +1,86 @@
+"""What a unit of work has to tell the outside: stored with it, and delivered afterwards.
+
+Whoever delivers it can do so more than once, so everything carries an id of its own.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import uuid4
+
+from scentrt.domain.names import OrderId
+
+SUBJECT = "allocation service notification"
+"""The subject of what the stock team is sent."""
+
+
+class Kind(StrEnum):
+    """The ways out of the house. What is of one kind is delivered in order."""
+
+    REDIS = "redis"
+    EMAIL = "email"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Something to be delivered. `payload` is JSON.
+
+    For Redis it has ``channel`` and ``message``, for e-mail ``to``, ``subject`` and ``body``.
+    """
+
+    event_id: str
+    kind: Kind
+    payload: str
+    created_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An e-mail to whoever placed an order. Nobody is written to if that was no customer."""
+
+    event_id: str
+    orderid: OrderId
+    subject: str
+    body: str
+    created_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where the stock team is reached, and whether anything goes to Redis at all."""
+
+    stock_address: str = "stock@made.com"
+    redis: bool = True
+
+
+class Outbox:
+    """Put down what one unit of work has to tell. What is told twice in it is sent once."""
+
+    def __init__(self, outlets: Outlets) -> None:
+        self.deliveries: list[Delivery] = []
+        self.letters: list[Letter] = []
+        self._outlets = outlets
+        self._created_ms = time.time() * 1000
+        self._mailed: set[str] = set()
+
+    def publish(self, channel: str, message: dict[str, str | int]) -> None:
+        """Tell all who listen to a channel of Redis; without a Redis nobody does."""
+        if self._outlets.redis:
+            self._put(Kind.REDIS, json.dumps({"channel": channel, "message": message}))
+
+    def mail_stock_team(self, body: str) -> None:
+        """Write to the stock team."""
+        to = self._outlets.stock_address
+        payload = json.dumps({"to": to, "subject": SUBJECT, "body": body})
+        if payload not in self._mailed:
+            self._mailed.add(payload)
+            self._put(Kind.EMAIL, payload)
+
+    def mail_customer(self, orderid: OrderId, body: str) -> None:
+        """Write to whoever placed an order."""
+        subject = f"Your order {orderid}"
+        self.letters.append(Letter(uuid4().hex, orderid, subject, body, self._created_ms))
+
+    def _put(self, kind: Kind, payload: str) -> None:
+        self.deliveries.append(Delivery(uuid4().hex, kind, payload, self._created_ms))

@@ -1,0 +1,273 @@
+"""One function for each command and each event: what the stock room does about it.
+
+Handlers work within a unit of work that somebody else opens and commits. A command's handler that
+raises a `StockError` has changed nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from scentrt.domain.commands import (
+    Allocate,
+    CancelLine,
+    CancelOrder,
+    ChangeBatchEta,
+    ChangeBatchQuantity,
+    CreateBatch,
+    FillLine,
+    PlaceOrder,
+    ReceiveBatch,
+    RegisterCustomer,
+)
+from scentrt.domain.events import (
+    Allocated,
+    BackOrdered,
+    BackOrderFilled,
+    BatchCreated,
+    BatchQuantityChanged,
+    BatchRescheduled,
+    Deallocated,
+    LineCancelled,
+    OutOfStock,
+)
+from scentrt.domain.model import Batch, OrderLine, Product
+from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.orders import Customer, Order
+from scentrt.errors import (
+    BatchConflict,
+    CustomerConflict,
+    InvalidSku,
+    OrderConflict,
+    UnknownBatch,
+    UnknownCustomer,
+    UnknownOrder,
+)
+from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
+
+# Commands to a product
+
+
+async def add_batch(command: CreateBatch, uow: AbstractUnitOfWork) -> None:
+    """Make a batch known, and its product with the first one."""
+    batch = Batch(command.ref, command.sku, command.qty, command.eta)
+    if await uow.products.sku_of(command.ref) not in {None, command.sku}:
+        raise BatchConflict(command.ref)
+    product = await uow.products.get(command.sku)
+    if product is None:
+        product = Product(command.sku, [])
+        uow.products.add(product)
+    product.add_batch(batch)
+
+
+async def allocate(command: Allocate, uow: AbstractUnitOfWork) -> BatchRef | None:
+    """Allocate a line; out of stock, it is not kept."""
+    line = OrderLine(command.orderid, command.sku, command.qty)
+    return (await _product(command.sku, uow)).allocate(line)
+
+
+async def change_batch_quantity(command: ChangeBatchQuantity, uow: AbstractUnitOfWork) -> None:
+    """Set how many a batch has."""
+    (await _product_of(command.ref, uow)).change_batch_quantity(command.ref, command.qty)
+
+
+async def change_batch_eta(command: ChangeBatchEta, uow: AbstractUnitOfWork) -> None:
+    """Set when a batch arrives."""
+    (await _product_of(command.ref, uow)).change_batch_eta(command.ref, command.eta)
+
+
+async def receive_batch(command: ReceiveBatch, uow: AbstractUnitOfWork) -> None:
+    """Take a shipment into the warehouse."""
+    (await _product_of(command.ref, uow)).change_batch_eta(command.ref, None)
+
+
+async def fill_line(command: FillLine, uow: AbstractUnitOfWork) -> None:
+    """Allocate or back-order a line of an accepted order."""
+    line = command.line
+    product = await _product(line.sku, uow)
+    uow.changes.settle(line)
+    if product.line(line.orderid) is None:
+        uow.changes.find_homeless(line)
+        ref = product.allocate(line)
+        if ref is None:
+            product.back_order(line)
+        else:
+            _write_that_it_comes("is set aside for you", line, ref, product, uow)
+
+
+async def cancel_line(command: CancelLine, uow: AbstractUnitOfWork) -> None:
+    """Give up a line of a cancelled order."""
+    line = command.line
+    product = await _product(line.sku, uow)
+    uow.changes.settle(line)
+    if product.cancel(line.orderid) is None:
+        uow.changes.drop(line)
+
+
+# Commands about orders
+
+
+async def register_customer(command: RegisterCustomer, uow: AbstractUnitOfWork) -> None:
+    """Make a customer known; the same one again changes nothing."""
+    customer = Customer(command.name, command.address, command.email)
+    known = await uow.orders.customer(command.name)
+    if known is None:
+        uow.changes.customers.append(customer)
+    elif known != customer:
+        raise CustomerConflict(command.name)
+
+
+async def place_order(command: PlaceOrder, uow: AbstractUnitOfWork) -> None:
+    """Accept an order with all its lines; the same one again changes nothing."""
+    order = Order(command.orderid, command.lines, command.customer)
+    known = await uow.orders.get(command.orderid)
+    if known == order:
+        return
+    if known is not None:
+        raise OrderConflict(
+            command.orderid,
+            "was cancelled" if known.cancelled else "was placed with other lines or by another",
+        )
+    if await uow.orders.lines(command.orderid):
+        raise OrderConflict(command.orderid, "has lines that were allocated one by one")
+    if command.customer is not None and await uow.orders.customer(command.customer) is None:
+        raise UnknownCustomer(command.customer)
+    unknown = await uow.orders.unknown(line.sku for line in command.lines)
+    if unknown is not None:
+        raise InvalidSku(unknown)
+    uow.changes.place(order)
+
+
+async def cancel_order(command: CancelOrder, uow: AbstractUnitOfWork) -> None:
+    """Cancel an order and every line of it; once more changes nothing."""
+    order, lines = await uow.orders.get(command.orderid), await uow.orders.lines(command.orderid)
+    if order is None and not lines:
+        raise UnknownOrder(command.orderid)
+    if lines or not (order is None or order.cancelled):
+        uow.changes.cancel(command.orderid, lines)
+
+
+# Events
+
+
+async def reallocate(event: Deallocated, uow: AbstractUnitOfWork) -> None:
+    """Find another batch for a displaced line, or else let it wait."""
+    line = OrderLine(event.orderid, event.sku, event.qty)
+    product = await _product(event.sku, uow)
+    ref = product.allocate(line)
+    if ref is None:
+        product.back_order(line)
+    else:
+        _write_that_it_comes("has been moved to another delivery", line, ref, product, uow)
+
+
+async def fill_back_orders(
+    event: BatchCreated | BatchQuantityChanged | LineCancelled, uow: AbstractUnitOfWork
+) -> None:
+    """Give what has come free to those who wait."""
+    (await _product(event.sku, uow)).fill_back_orders()
+
+
+async def publish_allocated_event(event: Allocated, uow: AbstractUnitOfWork) -> None:
+    """Tell other systems of an allocation."""
+    uow.outbox.publish(
+        "line_allocated",
+        {
+            "orderid": event.orderid,
+            "sku": event.sku,
+            "qty": event.qty,
+            "batchref": event.batchref,
+        },
+    )
+
+
+async def add_allocation_to_read_model(event: Allocated, uow: AbstractUnitOfWork) -> None:
+    """Show an allocation to those who ask for an order."""
+    uow.changes.allocations_view.add((event.sku, event.orderid), event.batchref)
+
+
+async def remove_allocation_from_read_model(
+    event: Deallocated | LineCancelled, uow: AbstractUnitOfWork
+) -> None:
+    """Show an allocation no more."""
+    uow.changes.allocations_view.remove((event.sku, event.orderid))
+
+
+async def send_out_of_stock_notification(event: OutOfStock, uow: AbstractUnitOfWork) -> None:
+    """Write to the stock team that something is missing."""
+    uow.outbox.mail_stock_team(f"Out of stock for {event.sku}")
+
+
+async def send_back_order_filled_notification(
+    event: BackOrderFilled, uow: AbstractUnitOfWork
+) -> None:
+    """Write to the stock team, and to the customer, that a line waits no more."""
+    uow.outbox.mail_stock_team(
+        f"Back-order filled: {event.qty} {event.sku} for order {event.orderid}, "
+        f"from batch {event.batchref}"
+    )
+    line = OrderLine(event.orderid, event.sku, event.qty)
+    product = await _product(event.sku, uow)
+    _write_that_it_comes("has come in for you", line, event.batchref, product, uow)
+
+
+async def send_back_ordered_notification(event: BackOrdered, uow: AbstractUnitOfWork) -> None:
+    """Write to the customer that a line has to wait."""
+    uow.outbox.mail_customer(
+        event.orderid,
+        f"{event.qty} {event.sku} is out of stock. It is on back-order for you, and we write "
+        "again when it comes in.",
+    )
+
+
+async def _product(sku: Sku, uow: AbstractUnitOfWork) -> Product:
+    product = await uow.products.get(sku)
+    if product is None:
+        raise InvalidSku(sku)
+    return product
+
+
+async def _product_of(ref: BatchRef, uow: AbstractUnitOfWork) -> Product:
+    product = await uow.products.get_by_batchref(ref)
+    if product is None:
+        raise UnknownBatch(ref)
+    return product
+
+
+def _write_that_it_comes(
+    what: str, line: OrderLine, ref: BatchRef, product: Product, uow: AbstractUnitOfWork
+) -> None:
+    batch = product.batch(ref)
+    assert batch is not None, "a line was allocated to it"
+    when = "now" if batch.eta is None else f"on {batch.eta:%d %B %Y}"
+    uow.outbox.mail_customer(
+        line.orderid, f"{line.qty} {line.sku} {what}. Expected in our warehouse: {when}."
+    )
+
+
+Handler: TypeAlias = Callable[[Any, AbstractUnitOfWork], Awaitable[Any]]
+"""Takes a message of the type under which it stands in a table."""
+
+COMMAND_HANDLERS: Mapping[type, Handler] = {
+    CreateBatch: add_batch,
+    Allocate: allocate,
+    ChangeBatchQuantity: change_batch_quantity,
+    ChangeBatchEta: change_batch_eta,
+    ReceiveBatch: receive_batch,
+    FillLine: fill_line,
+    CancelLine: cancel_line,
+    RegisterCustomer: register_customer,
+    PlaceOrder: place_order,
+    CancelOrder: cancel_order,
+}
+
+EVENT_HANDLERS: Mapping[type, tuple[Handler, ...]] = {
+    Allocated: (publish_allocated_event, add_allocation_to_read_model),
+    Deallocated: (remove_allocation_from_read_model, reallocate),
+    OutOfStock: (send_out_of_stock_notification,),
+    BackOrdered: (send_back_ordered_notification,),
+    BackOrderFilled: (send_back_order_filled_notification,),
+    LineCancelled: (remove_allocation_from_read_model, fill_back_orders),
+    BatchCreated: (fill_back_orders,),
+    BatchQuantityChanged: (fill_back_orders,),
+    BatchRescheduled: (),
+}

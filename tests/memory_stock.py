@@ -1,0 +1,229 @@
+"""The stock in memory: all that a database of it does but the disk, with the same constraints."""
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TypeVar
+
+from scentrt.domain.commands import CancelLine, FillLine, OfLine
+from scentrt.domain.model import Batch, OrderLine, Product
+from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
+from scentrt.domain.orders import Customer, Order
+from scentrt.errors import StoreUnavailable, UnitRefused
+from scentrt.service_layer.changes import Changes, LineKey, Net, Unsettled
+from scentrt.service_layer.deliveries import Delivery, Letter, Outlets
+from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
+from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A row of a batch."""
+
+    sku: Sku
+    told: tuple[int, date | None]
+    qty: int
+    eta: date | None
+
+
+@dataclass(slots=True)
+class Tables:
+    """Everything that is stored, in the order in which it came."""
+
+    versions: dict[Sku, int] = field(default_factory=dict)
+    batches: dict[BatchRef, StoredBatch] = field(default_factory=dict)
+    lines: dict[LineKey, int] = field(default_factory=dict)
+    allocations: dict[LineKey, BatchRef] = field(default_factory=dict)
+    back_orders: dict[LineKey, int] = field(default_factory=dict)
+    view: dict[LineKey, BatchRef] = field(default_factory=dict)
+    unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
+    customers: dict[CustomerName, Customer] = field(default_factory=dict)
+    orders: dict[OrderId, Order] = field(default_factory=dict)
+    deliveries: list[Delivery] = field(default_factory=list)
+    letters: list[tuple[Customer, Letter]] = field(default_factory=list)
+
+    def copy(self) -> "Tables":
+        """Return the same in tables of its own."""
+        return Tables(*(copy(getattr(self, name)) for name in self.__slots__))
+
+    def take(self, changes: Changes) -> None:
+        """Change what a unit of work changes; raises `UnitRefused` where that cannot be."""
+        for sku, (before, after) in changes.versions.items():
+            _check(self.versions.get(sku) == before, f"{sku} is not at version {before}")
+            self.versions[sku] = after
+        _remove(self.allocations, changes.allocations)
+        _remove(self.back_orders, changes.back_orders)
+        _remove(self.lines, changes.lines)
+        for key in changes.allocations_view.removed:
+            self.view.pop(key, None)
+        for key in changes.unsettled.removed:
+            self.unsettled.pop(key, None)
+        for ref, new in changes.new_batches.items():
+            _check(ref not in self.batches, f"there is a batch {ref}")
+            self.batches[ref] = StoredBatch(new.sku, (new.qty, new.eta), new.qty, new.eta)
+        for ref, qty in changes.quantities.items():
+            self.batches[ref] = replace(self.batches[ref], qty=qty)
+        for ref, eta in changes.etas.items():
+            self.batches[ref] = replace(self.batches[ref], eta=eta)
+        _add(self.lines, changes.lines)
+        _add(self.allocations, changes.allocations)
+        _add(self.back_orders, changes.back_orders)
+        _add(self.view, changes.allocations_view)
+        _add(self.unsettled, changes.unsettled)
+        for customer in changes.customers:
+            _check(customer.name not in self.customers, f"there is a customer {customer.name}")
+            self.customers[customer.name] = customer
+        for order in changes.orders:
+            _check(order.orderid not in self.orders, f"there is an order {order.orderid}")
+            self.orders[order.orderid] = order
+        for orderid in changes.cancelled_orders:
+            if orderid in self.orders:
+                self.orders[orderid] = replace(self.orders[orderid], cancelled=True)
+        self.deliveries += changes.deliveries
+        for letter in changes.letters:
+            about = self.orders.get(letter.orderid)
+            if about is not None and about.customer is not None:
+                self.letters.append((self.customers[about.customer], letter))
+
+    def check(self) -> None:
+        """Raise `UnitRefused` where the tables do not fit together."""
+        for key in self.allocations.keys() | self.back_orders.keys() | self.unsettled.keys():
+            _check(key in self.lines, f"there is no line {key}")
+        for sku, _ in self.lines:
+            _check(sku in self.versions, f"there is no product {sku}")
+        allocated = dict.fromkeys(self.batches, 0)
+        for key, ref in self.allocations.items():
+            _check(self.batches[ref].sku == key[0], f"{ref} is a batch of another product")
+            allocated[ref] += self.lines[key]
+        for ref, batch in self.batches.items():
+            _check(allocated[ref] <= batch.qty, f"more is allocated of {ref} than was purchased")
+
+
+class MemoryStock:
+    """Keep the stock for as long as this object lives; it can be away, for reading and writing."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.readable = True
+        self.reads = 0
+
+    def commit(self, units: Sequence[Changes]) -> None:
+        """Store these units of work together, or nothing of them; raises `UnitRefused`."""
+        tables = self.tables.copy()
+        for changes in units:
+            tables.take(changes)
+        tables.check()
+        self.tables = tables
+
+    def read(self) -> Tables:
+        """Return the tables for reading; raises `StoreUnavailable`."""
+        if not self.readable:
+            raise StoreUnavailable("the database is away")
+        self.reads += 1
+        return self.tables
+
+    def product(self, sku: Sku) -> Product | None:
+        """Return a product as it is stored; each time a new object."""
+        tables = self.read()
+        if sku not in tables.versions:
+            return None
+        batches = {}
+        for ref, row in tables.batches.items():
+            if row.sku == sku:
+                batch = batches[ref] = Batch(ref, sku, *row.told)
+                batch.purchased_quantity, batch.eta = row.qty, row.eta
+        for (of_sku, orderid), ref in tables.allocations.items():
+            if of_sku == sku:
+                batches[ref].allocate(OrderLine(orderid, sku, tables.lines[sku, orderid]))
+        back_orders = [
+            OrderLine(orderid, sku, qty)
+            for (of_sku, orderid), qty in tables.back_orders.items()
+            if of_sku == sku
+        ]
+        return Product(sku, batches.values(), tables.versions[sku], back_orders)
+
+
+class MemoryRepository(AbstractRepository):
+    """The products of a `MemoryStock`."""
+
+    def __init__(self, stock: MemoryStock) -> None:
+        super().__init__()
+        self._stock = stock
+
+    async def _get(self, sku: Sku) -> Product | None:
+        return self._stock.product(sku)
+
+    async def _sku_of(self, ref: BatchRef) -> Sku | None:
+        batch = self._stock.read().batches.get(ref)
+        return None if batch is None else batch.sku
+
+
+class MemoryOrders(AbstractOrders):
+    """The orders of a `MemoryStock`."""
+
+    def __init__(self, stock: MemoryStock) -> None:
+        self._stock = stock
+
+    async def get(self, orderid: OrderId) -> Order | None:
+        return self._stock.read().orders.get(orderid)
+
+    async def lines(self, orderid: OrderId) -> tuple[OrderLine, ...]:
+        return tuple(
+            OrderLine(orderid, sku, qty)
+            for (sku, of_order), qty in self._stock.read().lines.items()
+            if of_order == orderid
+        )
+
+    async def customer(self, name: CustomerName) -> Customer | None:
+        return self._stock.read().customers.get(name)
+
+    async def unknown(self, skus: Iterable[Sku]) -> Sku | None:
+        versions = self._stock.read().versions
+        return next((sku for sku in skus if sku not in versions), None)
+
+    async def unsettled(self, sku: Sku) -> tuple[OfLine, ...]:
+        tables = self._stock.read()
+        commands: list[OfLine] = []
+        for (of_sku, orderid), what in tables.unsettled.items():
+            if of_sku == sku:
+                line = OrderLine(orderid, sku, tables.lines[sku, orderid])
+                commands.append(FillLine(line) if what is Unsettled.FILL else CancelLine(line))
+        return tuple(commands)
+
+    async def unsettled_skus(self) -> tuple[Sku, ...]:
+        return tuple({sku: None for sku, _ in self._stock.read().unsettled})
+
+
+class MemoryUnitOfWork(AbstractUnitOfWork):
+    """A unit of work on a `MemoryStock`."""
+
+    def __init__(self, stock: MemoryStock, outlets: Outlets | None = None) -> None:
+        super().__init__(outlets or Outlets())
+        self._stock = stock
+        self.orders = MemoryOrders(stock)
+
+    def _new_repository(self) -> AbstractRepository:
+        return MemoryRepository(self._stock)
+
+    async def _commit(self, changes: Changes) -> None:
+        self._stock.commit([changes])
+
+
+def _check(fits: bool, problem: str) -> None:
+    if not fits:
+        raise UnitRefused(problem)
+
+
+def _remove(table: dict[LineKey, V], net: Net[LineKey, V]) -> None:
+    for key in net.removed:
+        _check(key in table, f"there is no {key}")
+        del table[key]
+
+
+def _add(table: dict[LineKey, V], net: Net[LineKey, V]) -> None:
+    for key, row in net.added.items():
+        _check(key not in table, f"there is a {key}")
+        table[key] = row

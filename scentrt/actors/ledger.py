@@ -20,6 +20,7 @@ import trio
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import StoreUnavailable
+from scentrt.service_layer.changes import Changes
 
 __all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
 
@@ -43,6 +44,7 @@ class Writes:
 
     panicked: bool | None = None
     doses: tuple[ZoneDoses, ...] = ()
+    units: tuple[Changes, ...] = ()
 
 
 class TheatreStore(Protocol):
@@ -59,7 +61,8 @@ class TheatreStore(Protocol):
     async def commit(self, writes: Writes) -> None:
         """Store all of it in one transaction, on disk when this returns.
 
-        If it raises `StoreUnavailable`, nothing of it is stored.
+        If it raises `StoreUnavailable`, nothing of it is stored. `UnitRefused` means that one of
+        the units of work was wrong, and the rest may be stored without it.
         """
         ...
 

@@ -1,32 +1,40 @@
-"""The theatre's database: SQLite, through SQLAlchemy's async engine in the asyncio thread.
+"""The database: SQLite, through SQLAlchemy's async engine in the asyncio thread.
 
-One connection, WAL, and ``synchronous=FULL``: a commit that has returned survives a power cut.
-SQLAlchemy's errors end here: as `ConfigError` while the database is opened, as `StoreUnavailable`
+One connection that writes, WAL, and ``synchronous=FULL``: a commit that has returned survives a
+power cut. Others read beside it, so that who looks at the stock holds no commit up. SQLAlchemy's
+errors end here: as `ConfigError` while the database is opened, as `StoreUnavailable`
 afterwards.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Concatenate, ParamSpec, TypeVar, TypeVarTuple
 
 import trio
-from sqlalchemy import URL, bindparam, delete, event, func, make_url, select
+from sqlalchemy import URL, Connection, bindparam, delete, event, func, make_url, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import lock_database
-from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare
+from scentrt.adapters.orm import dose_marks, dose_seconds, outbox, panic_latch, prepare
+from scentrt.adapters.stock_rows import write_units
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import ConfigError, StoreUnavailable
+from scentrt.service_layer.changes import Changes
+from scentrt.service_layer.deliveries import Kind, PendingDelivery
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
+
+READERS = 2
+"""Connections that only read: one for the products that are being loaded, one for who looks."""
 
 FORGOTTEN_SECONDS_PER_COMMIT = 10
 """How many of a zone's old seconds a commit removes: more than come in with it, and few enough that
@@ -53,6 +61,13 @@ _FORGET_DOSES = delete(dose_seconds).where(
     .where(dose_seconds.c.zone == bindparam("in_zone"))
     .scalar_subquery(),
 )
+_PENDING = (
+    select(outbox)
+    .where(outbox.c.kind == bindparam("of_kind"), outbox.c.id > bindparam("after"))
+    .order_by(outbox.c.id)
+    .limit(bindparam("limit"))
+)
+_STRIKE_OUT = delete(outbox).where(outbox.c.id == bindparam("delivered"))
 
 
 @asynccontextmanager
@@ -84,12 +99,13 @@ async def open_store(
             connect_args={"isolation_level": "IMMEDIATE", "timeout": busy_s},
         )
         event.listen(engine.sync_engine, "connect", _configure)
+        reading = engine if in_memory else _reading_engine(url, busy_s)
 
         async def prepare_it() -> None:
             async with engine.begin() as connection:
                 await connection.run_sync(prepare, where)
 
-        store = SqlTheatreStore(aio, engine)
+        store = SqlTheatreStore(aio, engine, reading)
         try:
             with trio.CancelScope(shield=True):
                 await aio.call(prepare_it)
@@ -102,40 +118,77 @@ async def open_store(
 
 
 class SqlTheatreStore:
-    """A `TheatreStore` in SQLite; `open_store` makes one.
+    """A `TheatreStore` in SQLite, and what else the database holds; `open_store` makes one.
 
     Whatever it begins it finishes, whether its caller is cancelled or not: a commit's outcome is
     always known, and the driver, which drops a connection that was interrupted, is never.
     """
 
-    def __init__(self, aio: AioThread, engine: AsyncEngine) -> None:
+    def __init__(self, aio: AioThread, engine: AsyncEngine, reading: AsyncEngine) -> None:
         self._aio = aio
         self._engine = engine
+        self._reading = reading
         self._closed = False
 
     async def panicked(self) -> bool:
         """Return the panic latch; False in a new database."""
-        return await self._finish(self._read_panicked)
+        return await self.read(_read_panicked)
 
     async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
         """Return the zone's mark, and its rows from the second `since_s` on."""
-        return await self._finish(self._read_doses, zone, since_s)
+        return await self.read(_read_doses, zone, since_s)
 
     async def commit(self, writes: Writes) -> None:
         """Store all of it in one transaction, on disk when this returns; or nothing of it.
 
         Raises:
+          UnitRefused: one of the units of work does not fit what is stored.
           StoreUnavailable: the database is locked, full, broken or closed.
         """
         await self._finish(self._write, writes)
 
+    async def commit_unit(self, changes: Changes) -> None:
+        """Store one unit of work in a transaction of its own; raises as `commit` does."""
+        await self.commit(Writes(units=(changes,)))
+
+    async def pending_deliveries(
+        self, kind: Kind, after_id: int, limit: int
+    ) -> tuple[PendingDelivery, ...]:
+        """Return what is to be delivered, in order: that with an id above `after_id`."""
+        return await self.read(_read_pending, kind, after_id, limit)
+
+    async def strike_out_deliveries(self, ids: Collection[int]) -> None:
+        """Forget what has been delivered; those that are not there are no matter."""
+        if ids:
+            await self._finish(self._strike_out, ids)
+
+    async def read(
+        self,
+        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call `read` with a connection, in the asyncio thread; it sees one state of everything.
+
+        Raises:
+          StoreUnavailable: the database could not be read.
+        """
+
+        async def call() -> T:
+            async with self._reading.connect() as connection:
+                return await read(connection, *args, **kwargs)
+
+        return await self._finish(call)
+
     async def aclose(self) -> None:
-        """Close the connection, for good; shielded, and safe to repeat."""
-        self._closed = True  # the engine would connect again, without the lock
+        """Close the connections, for good; shielded, and safe to repeat."""
+        self._closed = True  # an engine would connect again, without the lock
         with (
             trio.CancelScope(shield=True),
             suppress(trio.ClosedResourceError, trio.BrokenResourceError),
         ):
+            # The last to go is the one that may tidy the files up.
+            await self._aio.call(self._reading.dispose)
             await self._aio.call(self._engine.dispose)
 
     async def _finish(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
@@ -149,30 +202,6 @@ class SqlTheatreStore:
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             raise StoreUnavailable("the database's thread has ended") from error
         return result
-
-    async def _read_panicked(self) -> bool:
-        async with self._engine.connect() as connection:
-            return bool(await connection.scalar(select(panic_latch.c.panicked)))
-
-    async def _read_doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
-        async with self._engine.connect() as connection:
-            marks = await connection.execute(
-                select(dose_marks.c.through_ms, dose_marks.c.closed).where(
-                    dose_marks.c.zone == zone
-                )
-            )
-            mark = marks.one_or_none()
-            rows = await connection.execute(
-                select(dose_seconds.c.seat, dose_seconds.c.second, dose_seconds.c.used_us).where(
-                    dose_seconds.c.zone == zone, dose_seconds.c.second >= since_s
-                )
-            )
-            used: dict[SeatId, dict[int, int]] = {}
-            for seat, second, amount in rows:
-                used.setdefault(SeatId(seat), {})[second] = amount
-        if mark is None:
-            return StoredDoses(used, None, closed=False)
-        return StoredDoses(used, mark.through_ms, mark.closed)
 
     async def _write(self, writes: Writes) -> None:
         rows = [
@@ -196,6 +225,44 @@ class SqlTheatreStore:
             if marks:
                 await connection.execute(_PUT_MARKS, marks)
                 await connection.execute(_FORGET_DOSES, needless)
+            if writes.units:
+                await write_units(connection, writes.units)
+
+    async def _strike_out(self, ids: Collection[int]) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(_STRIKE_OUT, [{"delivered": id} for id in ids])
+
+
+async def _read_panicked(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(select(panic_latch.c.panicked)))
+
+
+async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -> StoredDoses:
+    marks = await connection.execute(
+        select(dose_marks.c.through_ms, dose_marks.c.closed).where(dose_marks.c.zone == zone)
+    )
+    mark = marks.one_or_none()
+    rows = await connection.execute(
+        select(dose_seconds.c.seat, dose_seconds.c.second, dose_seconds.c.used_us).where(
+            dose_seconds.c.zone == zone, dose_seconds.c.second >= since_s
+        )
+    )
+    used: dict[SeatId, dict[int, int]] = {}
+    for seat, second, amount in rows:
+        used.setdefault(SeatId(seat), {})[second] = amount
+    if mark is None:
+        return StoredDoses(used, None, closed=False)
+    return StoredDoses(used, mark.through_ms, mark.closed)
+
+
+async def _read_pending(
+    connection: AsyncConnection, kind: Kind, after_id: int, limit: int
+) -> tuple[PendingDelivery, ...]:
+    page = {"of_kind": kind.value, "after": after_id, "limit": limit}
+    return tuple(
+        PendingDelivery(row.id, row.event_id, kind, row.payload, row.created_ms)
+        for row in await connection.execute(_PENDING, page)
+    )
 
 
 def sqlite_url(database: str | Path) -> URL:
@@ -215,6 +282,30 @@ def sqlite_url(database: str | Path) -> URL:
     if url.database is not None and url.database.startswith("file:"):
         raise ConfigError(name, "hides its file in a URI, where it cannot be locked; give its path")
     return url.set(drivername="sqlite+aiosqlite")
+
+
+def _reading_engine(url: URL, busy_s: float) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=READERS,
+        max_overflow=0,
+        connect_args={"isolation_level": None, "timeout": busy_s},
+    )
+    event.listen(engine.sync_engine, "connect", _only_read)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _only_read(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # By itself the driver begins no transaction to read in, and every statement sees another state.
+    connection.exec_driver_sql("BEGIN")
 
 
 def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -36,6 +36,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingDelivery:
+    """A delivery that is stored. Ids go up in the order of the commits and are never used again."""
+
+    id: int
+    event_id: str
+    kind: Kind
+    payload: str
+    created_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """An e-mail to whoever placed an order. Nobody is written to if that was no customer."""
 

@@ -189,8 +189,9 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(
     ("script", "problem"),
     [
         ("CREATE TABLE songs (name TEXT)", "is not a database of ScentRT"),
-        ("CREATE TABLE songs (name TEXT); PRAGMA user_version = 1", "is not a database of ScentRT"),
-        ("PRAGMA user_version = 99", "has schema version 99, and this ScentRT reads version 1"),
+        ("CREATE TABLE songs (name TEXT); PRAGMA user_version = 2", "is not a database of ScentRT"),
+        ("PRAGMA user_version = 1", "has schema version 1, and this ScentRT reads version 2"),
+        ("PRAGMA user_version = 99", "has schema version 99, and this ScentRT reads version 2"),
     ],
 )
 async def test_the_database_of_another_version_or_program_is_refused_and_left_alone(
@@ -306,7 +307,8 @@ async def test_a_closed_database_is_unavailable(aio: AioThread) -> None:
 
 async def test_a_database_whose_thread_has_ended_is_unavailable() -> None:
     async with AioThread() as aio:
-        store = SqlTheatreStore(aio, create_async_engine("sqlite+aiosqlite://"))
+        engine = create_async_engine("sqlite+aiosqlite://")
+        store = SqlTheatreStore(aio, engine, engine)
     with pytest.raises(StoreUnavailable, match="thread has ended"):
         await store.commit(Writes(panicked=True))
     await store.aclose()

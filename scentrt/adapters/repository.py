@@ -1,0 +1,161 @@
+"""Products and orders as they are stored in SQL."""
+
+import json
+from collections.abc import Iterable
+
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scentrt.adapters.orm import (
+    allocations,
+    back_orders,
+    batches,
+    customers,
+    order_lines,
+    orders,
+    products,
+    unsettled_lines,
+)
+from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.domain.commands import CancelLine, FillLine, OfLine
+from scentrt.domain.model import Batch, OrderLine, Product
+from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
+from scentrt.domain.orders import Customer, Order
+from scentrt.service_layer.changes import Unsettled
+from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
+
+_VERSION = select(products.c.version_number).where(products.c.sku == bindparam("of"))
+_BATCHES = select(batches).where(batches.c.sku == bindparam("of")).order_by(batches.c.id)
+_ALLOCATED = (
+    select(order_lines.c.orderid, order_lines.c.qty, allocations.c.batchref)
+    .select_from(allocations.join(order_lines))
+    .where(allocations.c.sku == bindparam("of"))
+    .order_by(allocations.c.id)
+)
+_WAITING = (
+    select(order_lines.c.orderid, order_lines.c.qty)
+    .select_from(back_orders.join(order_lines))
+    .where(back_orders.c.sku == bindparam("of"))
+    .order_by(back_orders.c.id)
+)
+_SKU_OF = select(batches.c.sku).where(batches.c.reference == bindparam("ref"))
+_ORDER = select(orders).where(orders.c.orderid == bindparam("order"))
+_LINES = (
+    select(order_lines.c.sku, order_lines.c.qty)
+    .where(order_lines.c.orderid == bindparam("order"))
+    .order_by(order_lines.c.sku)
+)
+_CUSTOMER = select(customers).where(customers.c.name == bindparam("of_name"))
+_UNSETTLED = (
+    select(order_lines.c.orderid, order_lines.c.qty, unsettled_lines.c.what)
+    .select_from(unsettled_lines.join(order_lines))
+    .where(unsettled_lines.c.sku == bindparam("of"))
+    .order_by(unsettled_lines.c.id)
+)
+_UNSETTLED_SKUS = select(unsettled_lines.c.sku).distinct()
+
+
+class SqlAlchemyRepository(AbstractRepository):
+    """The products that one unit of work works with, from a database."""
+
+    def __init__(self, store: SqlTheatreStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def _get(self, sku: Sku) -> Product | None:
+        # Put together in the asyncio thread, since a product may have a hundred thousand lines.
+        return await self._store.read(_read_product, sku)
+
+    async def _sku_of(self, ref: BatchRef) -> Sku | None:
+        return await self._store.read(_read_sku_of, ref)
+
+
+class SqlAlchemyOrders(AbstractOrders):
+    """The orders and customers of a database."""
+
+    def __init__(self, store: SqlTheatreStore) -> None:
+        self._store = store
+
+    async def get(self, orderid: OrderId) -> Order | None:
+        """Return an order as it was placed."""
+        return await self._store.read(_read_order, orderid)
+
+    async def lines(self, orderid: OrderId) -> tuple[OrderLine, ...]:
+        """Return the lines that an order has now, whoever asked for them."""
+        return await self._store.read(_read_lines, orderid)
+
+    async def customer(self, name: CustomerName) -> Customer | None:
+        """Return a customer."""
+        return await self._store.read(_read_customer, name)
+
+    async def unknown(self, skus: Iterable[Sku]) -> Sku | None:
+        """Return the first of these SKUs of which there is no product."""
+        return await self._store.read(_read_unknown, tuple(skus))
+
+    async def unsettled(self, sku: Sku) -> tuple[OfLine, ...]:
+        """Return what accepted orders leave to be done to a product, in order."""
+        return await self._store.read(_read_unsettled, sku)
+
+    async def unsettled_skus(self) -> tuple[Sku, ...]:
+        """Return the products to which accepted orders leave something to be done."""
+        return await self._store.read(_read_unsettled_skus)
+
+
+async def _read_product(connection: AsyncConnection, sku: Sku) -> Product | None:
+    of = {"of": sku}
+    version = await connection.scalar(_VERSION, of)
+    if version is None:
+        return None
+    found: dict[str, Batch] = {}
+    for row in await connection.execute(_BATCHES, of):
+        batch = Batch(BatchRef(row.reference), sku, row.told_quantity, row.told_eta)
+        batch.purchased_quantity, batch.eta = row.purchased_quantity, row.eta
+        found[row.reference] = batch
+    for orderid, qty, batchref in await connection.execute(_ALLOCATED, of):
+        found[batchref].allocate(OrderLine(orderid, sku, qty))
+    waiting = [
+        OrderLine(orderid, sku, qty) for orderid, qty in await connection.execute(_WAITING, of)
+    ]
+    return Product(sku, found.values(), version, waiting)
+
+
+async def _read_sku_of(connection: AsyncConnection, ref: BatchRef) -> Sku | None:
+    sku = await connection.scalar(_SKU_OF, {"ref": ref})
+    return None if sku is None else Sku(sku)
+
+
+async def _read_order(connection: AsyncConnection, orderid: OrderId) -> Order | None:
+    row = (await connection.execute(_ORDER, {"order": orderid})).one_or_none()
+    if row is None:
+        return None
+    lines = tuple(OrderLine(orderid, Sku(sku), qty) for sku, qty in json.loads(row.lines))
+    return Order(orderid, lines, row.customer, row.cancelled)
+
+
+async def _read_lines(connection: AsyncConnection, orderid: OrderId) -> tuple[OrderLine, ...]:
+    rows = await connection.execute(_LINES, {"order": orderid})
+    return tuple(OrderLine(orderid, sku, qty) for sku, qty in rows)
+
+
+async def _read_customer(connection: AsyncConnection, name: CustomerName) -> Customer | None:
+    row = (await connection.execute(_CUSTOMER, {"of_name": name})).one_or_none()
+    return None if row is None else Customer(row.name, row.address, row.email)
+
+
+async def _read_unknown(connection: AsyncConnection, skus: tuple[Sku, ...]) -> Sku | None:
+    for sku in skus:
+        if await connection.scalar(_VERSION, {"of": sku}) is None:
+            return sku
+    return None
+
+
+async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[OfLine, ...]:
+    commands: list[OfLine] = []
+    for orderid, qty, what in await connection.execute(_UNSETTLED, {"of": sku}):
+        line = OrderLine(orderid, sku, qty)
+        commands.append(FillLine(line) if what == Unsettled.FILL else CancelLine(line))
+    return tuple(commands)
+
+
+async def _read_unsettled_skus(connection: AsyncConnection) -> tuple[Sku, ...]:
+    return tuple((await connection.scalars(_UNSETTLED_SKUS)).all())

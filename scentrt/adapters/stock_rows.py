@@ -1,0 +1,259 @@
+"""What units of work write: one statement for each table, however many units there are.
+
+The order of the statements is the one in which every constraint holds at every step: what goes
+goes first, since what comes may need its place.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import bindparam, delete, func, insert, literal, select, update
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import UpdateBase
+
+from scentrt.adapters.orm import (
+    allocations,
+    allocations_view,
+    back_orders,
+    batches,
+    customers,
+    order_lines,
+    orders,
+    outbox,
+    products,
+    unsettled_lines,
+)
+from scentrt.domain.orders import Order
+from scentrt.errors import UnitRefused
+from scentrt.service_layer.changes import Changes, LineKey
+from scentrt.service_layer.deliveries import Kind
+
+Row: TypeAlias = dict[str, Any]
+Table: TypeAlias = Any
+
+_BUMP_VERSION = (
+    update(products)
+    .where(products.c.sku == bindparam("of"), products.c.version_number == bindparam("before"))
+    .values(version_number=bindparam("after"))
+)
+_SET_QUANTITY = (
+    update(batches)
+    .where(batches.c.reference == bindparam("ref"))
+    .values(purchased_quantity=bindparam("qty"))
+)
+_SET_ETA = (
+    update(batches).where(batches.c.reference == bindparam("ref")).values(eta=bindparam("when"))
+)
+_CANCEL_ORDER = update(orders).where(orders.c.orderid == bindparam("of")).values(cancelled=True)
+
+
+def _delete_lines(table: Table) -> UpdateBase:
+    return delete(table).where(
+        table.c.sku == bindparam("of"), table.c.orderid == bindparam("order")
+    )
+
+
+_DEALLOCATE, _FILL, _HIDE = map(_delete_lines, (allocations, back_orders, allocations_view))
+_SETTLE, _FORGET = map(_delete_lines, (unsettled_lines, order_lines))
+
+# The address is looked up as the letter is written, which costs nobody a question beforehand.
+_WRITE_LETTERS = insert(outbox).from_select(
+    ["event_id", "kind", "payload", "created_ms"],
+    select(
+        bindparam("event_id"),
+        literal(Kind.EMAIL.value),
+        func.json_object(
+            "to", customers.c.email, "subject", bindparam("subject"), "body", bindparam("body")
+        ),
+        bindparam("created_ms"),
+    )
+    .select_from(orders.join(customers))
+    .where(orders.c.orderid == bindparam("order")),
+)
+
+
+async def write_units(connection: AsyncConnection, units: Sequence[Changes]) -> None:
+    """Write these units of work, within a transaction that the caller commits or rolls back.
+
+    Raises:
+      UnitRefused: one of them does not fit what is stored. The caller has to roll back.
+    """
+    try:
+        await _Writer(connection).write(units)
+    except (IntegrityError, DataError) as error:
+        raise UnitRefused(str(error.orig)) from error
+    except (OverflowError, UnicodeError) as error:  # what SQLite has no room for
+        raise UnitRefused(str(error)) from error
+
+
+class _Writer:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def write(self, units: Sequence[Changes]) -> None:
+        await self._write_versions(units)
+        await self._write_what_goes(units)
+        await self._write_batches(units)
+        await self._write_what_comes(units)
+        await self._write_orders(units)
+        await self._write_outbox(units)
+
+    async def _write_versions(self, units: Sequence[Changes]) -> None:
+        new: list[Row] = []
+        changed: list[Row] = []
+        for unit in units:
+            for sku, (before, after) in unit.versions.items():
+                if before is None:
+                    new.append({"sku": sku, "version_number": after})
+                else:
+                    changed.append({"of": sku, "before": before, "after": after})
+        await self._insert(products, new)
+        await self._each(_BUMP_VERSION, changed)
+
+    async def _write_what_goes(self, units: Sequence[Changes]) -> None:
+        await self._each(_DEALLOCATE, _keys(unit.allocations.removed for unit in units))
+        await self._each(_FILL, _keys(unit.back_orders.removed for unit in units))
+        await self._some(_HIDE, _keys(unit.allocations_view.removed for unit in units))
+        await self._some(_SETTLE, _keys(unit.unsettled.removed for unit in units))
+        await self._each(_FORGET, _keys(unit.lines.removed for unit in units))
+
+    async def _write_batches(self, units: Sequence[Changes]) -> None:
+        await self._insert(
+            batches,
+            [
+                {
+                    "reference": batch.ref,
+                    "sku": batch.sku,
+                    "told_quantity": batch.qty,
+                    "told_eta": batch.eta,
+                    "purchased_quantity": batch.qty,
+                    "eta": batch.eta,
+                }
+                for unit in units
+                for batch in unit.new_batches.values()
+            ],
+        )
+        await self._each(
+            _SET_QUANTITY,
+            [{"ref": ref, "qty": qty} for unit in units for ref, qty in unit.quantities.items()],
+        )
+        await self._each(
+            _SET_ETA,
+            [{"ref": ref, "when": eta} for unit in units for ref, eta in unit.etas.items()],
+        )
+
+    async def _write_what_comes(self, units: Sequence[Changes]) -> None:
+        await self._insert(
+            order_lines,
+            [
+                {"sku": sku, "orderid": orderid, "qty": qty}
+                for unit in units
+                for (sku, orderid), qty in unit.lines.added.items()
+            ],
+        )
+        await self._insert(
+            allocations,
+            [
+                {"sku": sku, "orderid": orderid, "batchref": ref}
+                for unit in units
+                for (sku, orderid), ref in unit.allocations.added.items()
+            ],
+        )
+        await self._insert(
+            back_orders,
+            [
+                {"sku": sku, "orderid": orderid}
+                for unit in units
+                for sku, orderid in unit.back_orders.added
+            ],
+        )
+        await self._insert(
+            allocations_view,
+            [
+                {"sku": sku, "orderid": orderid, "batchref": ref}
+                for unit in units
+                for (sku, orderid), ref in unit.allocations_view.added.items()
+            ],
+        )
+
+    async def _write_orders(self, units: Sequence[Changes]) -> None:
+        await self._insert(
+            customers,
+            [
+                {"name": customer.name, "address": customer.address, "email": customer.email}
+                for unit in units
+                for customer in unit.customers
+            ],
+        )
+        await self._insert(orders, [_order(order) for unit in units for order in unit.orders])
+        await self._some(
+            _CANCEL_ORDER,
+            [{"of": orderid} for unit in units for orderid in unit.cancelled_orders],
+        )
+        await self._insert(
+            unsettled_lines,
+            [
+                {"sku": sku, "orderid": orderid, "what": what.value}
+                for unit in units
+                for (sku, orderid), what in unit.unsettled.added.items()
+            ],
+        )
+
+    async def _write_outbox(self, units: Sequence[Changes]) -> None:
+        await self._insert(
+            outbox,
+            [
+                {
+                    "event_id": delivery.event_id,
+                    "kind": delivery.kind.value,
+                    "payload": delivery.payload,
+                    "created_ms": delivery.created_ms,
+                }
+                for unit in units
+                for delivery in unit.deliveries
+            ],
+        )
+        await self._some(
+            _WRITE_LETTERS,
+            [
+                {
+                    "event_id": letter.event_id,
+                    "order": letter.orderid,
+                    "subject": letter.subject,
+                    "body": letter.body,
+                    "created_ms": letter.created_ms,
+                }
+                for unit in units
+                for letter in unit.letters
+            ],
+        )
+
+    async def _insert(self, table: Table, rows: list[Row]) -> None:
+        if rows:
+            await self._connection.execute(insert(table), rows)
+
+    async def _each(self, statement: UpdateBase, rows: list[Row]) -> None:
+        """Execute a statement that must find every one of its rows."""
+        found = await self._some(statement, rows)
+        if found != len(rows):
+            raise UnitRefused(f"of {len(rows)} rows to change only {found} are as they were read")
+
+    async def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
+        if not rows:
+            return 0
+        return (await self._connection.execute(statement, rows)).rowcount
+
+
+def _keys(removed: Iterable[Iterable[LineKey]]) -> list[Row]:
+    return [{"of": sku, "order": orderid} for keys in removed for sku, orderid in keys]
+
+
+def _order(order: Order) -> Row:
+    return {
+        "orderid": order.orderid,
+        "customer": order.customer,
+        "lines": json.dumps([[line.sku, line.qty] for line in order.lines]),
+        "cancelled": order.cancelled,
+    }

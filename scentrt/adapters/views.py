@@ -1,0 +1,176 @@
+"""What may be looked at, in SQL."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scentrt.adapters.orm import (
+    allocations,
+    allocations_view,
+    back_orders,
+    batches,
+    customers,
+    order_lines,
+    orders,
+    products,
+)
+from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.domain.names import CustomerName, OrderId, Sku
+from scentrt.service_layer.views import (
+    AllocationView,
+    BatchView,
+    CustomerView,
+    LineView,
+    OrderView,
+    ProductView,
+)
+
+_ALLOCATIONS = (
+    select(allocations_view.c.sku, allocations_view.c.batchref)
+    .where(allocations_view.c.orderid == bindparam("order"))
+    .order_by(allocations_view.c.id)
+)
+_ONE_PRODUCT = select(products.c.sku).where(products.c.sku == bindparam("of"))
+_PRODUCTS = (
+    select(products.c.sku)
+    .where(products.c.sku > bindparam("after"))
+    .order_by(products.c.sku)
+    .limit(bindparam("limit"))
+)
+_BATCHES = (
+    select(batches)
+    .where(batches.c.sku.in_(bindparam("skus", expanding=True)))
+    .order_by(batches.c.eta.nulls_first(), batches.c.id)
+)
+_WAITING = (
+    select(back_orders.c.sku, func.count().label("lines"))
+    .where(back_orders.c.sku.in_(bindparam("skus", expanding=True)))
+    .group_by(back_orders.c.sku)
+)
+_ORDER_COLUMNS = select(orders.c.orderid, orders.c.customer, orders.c.cancelled)
+_ONE_ORDER = _ORDER_COLUMNS.where(orders.c.orderid == bindparam("order"))
+_ORDERS = (
+    _ORDER_COLUMNS.where(orders.c.orderid > bindparam("after"))
+    .order_by(orders.c.orderid)
+    .limit(bindparam("limit"))
+)
+_LINES = (
+    select(
+        order_lines.c.orderid,
+        order_lines.c.sku,
+        order_lines.c.qty,
+        allocations.c.batchref,
+        batches.c.eta,
+        back_orders.c.id,
+    )
+    .select_from(
+        order_lines.outerjoin(allocations)
+        .outerjoin(batches, batches.c.reference == allocations.c.batchref)
+        .outerjoin(
+            back_orders,
+            (back_orders.c.sku == order_lines.c.sku)
+            & (back_orders.c.orderid == order_lines.c.orderid),
+        )
+    )
+    .where(order_lines.c.orderid.in_(bindparam("ids", expanding=True)))
+    .order_by(order_lines.c.orderid, order_lines.c.sku)
+)
+_CUSTOMERS = (
+    select(customers)
+    .where(customers.c.name > bindparam("after"))
+    .order_by(customers.c.name)
+    .limit(bindparam("limit"))
+)
+
+
+class SqlAlchemyViews:
+    """Look at the stock in a database; see `service_layer.views.Views`."""
+
+    def __init__(self, store: SqlTheatreStore) -> None:
+        self._store = store
+
+    async def allocations(self, orderid: OrderId) -> tuple[AllocationView, ...]:
+        """Return where the lines of an order come from, in the order of their allocation."""
+        return await self._store.read(_allocations, orderid)
+
+    async def product(self, sku: Sku) -> ProductView | None:
+        """Return a product."""
+        return next(iter(await self._store.read(_product, sku)), None)
+
+    async def products(self, after: Sku, limit: int) -> tuple[ProductView, ...]:
+        """Return products."""
+        return await self._store.read(_products, after, limit)
+
+    async def order(self, orderid: OrderId) -> OrderView | None:
+        """Return an order that was placed."""
+        return next(iter(await self._store.read(_order, orderid)), None)
+
+    async def orders(self, after: OrderId, limit: int) -> tuple[OrderView, ...]:
+        """Return orders that were placed."""
+        return await self._store.read(_orders, after, limit)
+
+    async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:
+        """Return customers."""
+        return await self._store.read(_customers, after, limit)
+
+
+async def _allocations(connection: AsyncConnection, orderid: OrderId) -> tuple[AllocationView, ...]:
+    rows = await connection.execute(_ALLOCATIONS, {"order": orderid})
+    return tuple(AllocationView(sku, batchref) for sku, batchref in rows)
+
+
+async def _product(connection: AsyncConnection, sku: Sku) -> tuple[ProductView, ...]:
+    return await _with_batches(
+        connection, (await connection.scalars(_ONE_PRODUCT, {"of": sku})).all()
+    )
+
+
+async def _products(connection: AsyncConnection, after: Sku, limit: int) -> tuple[ProductView, ...]:
+    page = {"after": after, "limit": limit}
+    return await _with_batches(connection, (await connection.scalars(_PRODUCTS, page)).all())
+
+
+async def _with_batches(
+    connection: AsyncConnection, skus: Sequence[Sku]
+) -> tuple[ProductView, ...]:
+    found: dict[Sku, list[BatchView]] = {sku: [] for sku in skus}
+    for row in await connection.execute(_BATCHES, {"skus": skus}):
+        found[row.sku].append(
+            BatchView(
+                row.reference, row.sku, row.eta, row.purchased_quantity, row.allocated_quantity
+            )
+        )
+    waiting = {row.sku: row.lines for row in await connection.execute(_WAITING, {"skus": skus})}
+    return tuple(ProductView(sku, tuple(found[sku]), waiting.get(sku, 0)) for sku in skus)
+
+
+async def _order(connection: AsyncConnection, orderid: OrderId) -> tuple[OrderView, ...]:
+    rows = await connection.execute(_ONE_ORDER, {"order": orderid})
+    return await _with_lines(connection, [tuple(row) for row in rows])
+
+
+async def _orders(connection: AsyncConnection, after: OrderId, limit: int) -> tuple[OrderView, ...]:
+    rows = await connection.execute(_ORDERS, {"after": after, "limit": limit})
+    return await _with_lines(connection, [tuple(row) for row in rows])
+
+
+async def _with_lines(
+    connection: AsyncConnection, found: Sequence[tuple[OrderId, CustomerName | None, bool]]
+) -> tuple[OrderView, ...]:
+    lines: dict[OrderId, list[LineView]] = {orderid: [] for orderid, _, _ in found}
+    for orderid, sku, qty, batchref, eta, waits in await connection.execute(
+        _LINES, {"ids": list(lines)}
+    ):
+        lines[orderid].append(LineView(sku, qty, batchref, eta, waits is not None))
+    return tuple(
+        OrderView(orderid, customer, cancelled, tuple(lines[orderid]))
+        for orderid, customer, cancelled in found
+    )
+
+
+async def _customers(
+    connection: AsyncConnection, after: CustomerName, limit: int
+) -> tuple[CustomerView, ...]:
+    rows = await connection.execute(_CUSTOMERS, {"after": after, "limit": limit})
+    return tuple(CustomerView(row.name, row.address, row.email) for row in rows)

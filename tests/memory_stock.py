@@ -1,6 +1,6 @@
 """The stock in memory: all that a database of it does but the disk, with the same constraints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,7 +12,7 @@ from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
 from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Net, Unsettled
-from scentrt.service_layer.deliveries import Delivery, Letter, Outlets
+from scentrt.service_layer.deliveries import Letter, NewDelivery, Outlets
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 
@@ -42,7 +42,7 @@ class Tables:
     unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
     customers: dict[CustomerName, Customer] = field(default_factory=dict)
     orders: dict[OrderId, Order] = field(default_factory=dict)
-    deliveries: list[Delivery] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[tuple[Customer, Letter]] = field(default_factory=list)
 
     def copy(self) -> "Tables":
@@ -59,8 +59,8 @@ class Tables:
         _remove(self.lines, changes.lines)
         for key in changes.allocations_view.removed:
             self.view.pop(key, None)
-        for key in changes.unsettled.removed:
-            self.unsettled.pop(key, None)
+        for key, what in changes.settled.items():
+            _check(self.unsettled.pop(key, None) == what, f"{what} is not to be done about {key}")
         for ref, new in changes.new_batches.items():
             _check(ref not in self.batches, f"there is a batch {ref}")
             self.batches[ref] = StoredBatch(new.sku, (new.qty, new.eta), new.qty, new.eta)
@@ -72,7 +72,7 @@ class Tables:
         _add(self.allocations, changes.allocations)
         _add(self.back_orders, changes.back_orders)
         _add(self.view, changes.allocations_view)
-        _add(self.unsettled, changes.unsettled)
+        self.unsettled.update(changes.unsettled)
         for customer in changes.customers:
             _check(customer.name not in self.customers, f"there is a customer {customer.name}")
             self.customers[customer.name] = customer
@@ -184,9 +184,9 @@ class MemoryOrders(AbstractOrders):
         versions = self._stock.read().versions
         return next((sku for sku in skus if sku not in versions), None)
 
-    async def unsettled(self, sku: Sku) -> tuple[OfLine, ...]:
+    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
         tables = self._stock.read()
-        commands: list[OfLine] = []
+        commands: list[OfLine[None]] = []
         for (of_sku, orderid), what in tables.unsettled.items():
             if of_sku == sku:
                 line = OrderLine(orderid, sku, tables.lines[sku, orderid])
@@ -198,18 +198,27 @@ class MemoryOrders(AbstractOrders):
 
 
 class MemoryUnitOfWork(AbstractUnitOfWork):
-    """A unit of work on a `MemoryStock`."""
+    """A unit of work on a `MemoryStock`; `commit` is who stores it, if not that by itself."""
 
-    def __init__(self, stock: MemoryStock, outlets: Outlets | None = None) -> None:
+    def __init__(
+        self,
+        stock: MemoryStock,
+        outlets: Outlets | None = None,
+        commit: Callable[[Changes], Awaitable[None]] | None = None,
+    ) -> None:
         super().__init__(outlets or Outlets())
         self._stock = stock
+        self._committed_by = commit
         self.orders = MemoryOrders(stock)
 
     def _new_repository(self) -> AbstractRepository:
         return MemoryRepository(self._stock)
 
     async def _commit(self, changes: Changes) -> None:
-        self._stock.commit([changes])
+        if self._committed_by is None:
+            self._stock.commit([changes])
+        else:
+            await self._committed_by(changes)
 
 
 def _check(fits: bool, problem: str) -> None:

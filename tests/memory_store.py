@@ -5,13 +5,15 @@ import trio
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import StoreUnavailable
+from tests.memory_stock import MemoryStock
 
 
 class MemoryStore:
     """Keep what is committed for as long as this object lives.
 
     `readable` and `writable` switch the failures, `commit_s` is how long a commit takes. `commits`
-    are those that succeeded; `attempted_at` has the time of every one, failed or not.
+    are those that succeeded; `attempted_at` has the time of every one, failed or not. `stock` is
+    what units of work change.
     """
 
     def __init__(self) -> None:
@@ -20,6 +22,7 @@ class MemoryStore:
         self.commit_s = 0.0
         self.commits: list[Writes] = []
         self.attempted_at: list[float] = []
+        self.stock = MemoryStock()
         self._panicked = False
         self._rows: dict[ZoneId, dict[tuple[SeatId, int], int]] = {}
         self._marks: dict[ZoneId, tuple[float, bool]] = {}
@@ -41,6 +44,8 @@ class MemoryStore:
         with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
             await trio.sleep(self.commit_s)
         await self._answer(able=self.writable)
+        if writes.units:
+            self.stock.commit(writes.units)
         self.commits.append(writes)
         if writes.panicked is not None:
             self._panicked = writes.panicked

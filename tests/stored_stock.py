@@ -9,7 +9,7 @@ from pathlib import Path
 from scentrt.domain.model import OrderLine
 from scentrt.domain.orders import Customer, Order
 from scentrt.service_layer.changes import Unsettled
-from scentrt.service_layer.deliveries import Delivery, Kind
+from scentrt.service_layer.deliveries import Kind, NewDelivery
 from tests.memory_stock import StoredBatch, Tables
 
 
@@ -72,7 +72,7 @@ def read_tables(path: Path) -> Tables:
                 )
             },
             deliveries=[
-                Delivery(event_id, Kind(kind), payload, created_ms)
+                NewDelivery(event_id, Kind(kind), payload, created_ms)
                 for event_id, kind, payload, created_ms in select(
                     "SELECT event_id, kind, payload, created_ms FROM outbox ORDER BY id"
                 )

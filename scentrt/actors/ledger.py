@@ -7,10 +7,14 @@ is written at once, and under load the batches grow by themselves.
 Doses are written behind: `Ledger.record_doses` takes them without waiting. The panic latch and the
 end of a zone are awaited until they are on disk. While the database is away, all of it is kept and
 tried again.
+
+The stock's units of work are awaited too, but not kept: who handed one in is told at once when it
+could not be stored. They go into one transaction with all others; where one of them is wrong, each
+is stored alone, so that it fails alone.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -18,8 +22,9 @@ from typing import NoReturn, Protocol
 import trio
 
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
+from scentrt.actors.tray import Tray, WaitingUnit
 from scentrt.domain.cues import SeatId, ZoneId
-from scentrt.errors import StoreUnavailable
+from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
 
 __all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
@@ -94,10 +99,17 @@ class Ledger:
 
     Zones stop before the ledger does: cancel `run` when every zone has ended, so give it a nursery
     around theirs. However it is cancelled, it tries once more to write what waits.
+
+    `on_deliveries` is called after every commit that has left something to be delivered; it must
+    not block or raise.
     """
 
-    def __init__(self, store: TheatreStore) -> None:
+    def __init__(
+        self, store: TheatreStore, on_deliveries: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
+        self._on_deliveries = on_deliveries
+        self._tray = Tray()
         self._books: dict[ZoneId, DoseBook] = {}
         self._panicked: bool | None = None  # what the latch is to be; None: as it is on disk
         self._work = trio.Event()
@@ -156,6 +168,21 @@ class Ledger:
         self._panicked = panicked
         await self._attempted()
 
+    async def commit(self, changes: Changes) -> None:
+        """Store a unit of work, in one transaction with what else waits; on disk on return.
+
+        If cancelled, it may be stored all the same.
+
+        Raises:
+          UnitRefused: it does not fit what is stored. Others are none the worse for it.
+          StoreUnavailable: an attempt failed. In either case nothing of it is stored, nor tried
+            again.
+        """
+        unit = self._tray.put(changes)
+        self._attempt.awaited.set()
+        self._work.set()
+        await unit.stored()
+
     async def panicked(self) -> bool:
         """Return the panic latch as it was last set, on disk or not yet.
 
@@ -192,7 +219,9 @@ class Ledger:
             await self._write_the_rest()
             raise
         finally:
-            self._attempt.end(StoreUnavailable("the ledger has ended"))
+            ended = StoreUnavailable("the ledger has ended")
+            self._attempt.end(ended)
+            self._tray.close(ended)
 
     async def _write_for_ever(self) -> NoReturn:
         retry_s = FIRST_RETRY_S
@@ -221,18 +250,55 @@ class Ledger:
     async def _commit(self) -> None:
         async with self._turn:
             attempt, self._attempt = self._attempt, _Attempt()
-            writes = self._take()
+            writes, units = self._take()
             try:
                 if writes != Writes():
-                    await self._store.commit(writes)
+                    await self._store_together(writes, units)
             except BaseException as error:
                 if isinstance(error, StoreUnavailable):
                     self._note_failure(error)
                 attempt.end(error)
+                if not isinstance(error, UnitRefused):  # which is about this transaction alone
+                    self._tray.fail_all(units, error)
                 raise
             self._strike_out(writes)
             self._note_success()
             attempt.end()
+
+    async def _store_together(self, writes: Writes, units: list[WaitingUnit]) -> None:
+        try:
+            await self._store.commit(writes)
+        except UnitRefused as refused:
+            if not writes.doses and len(units) == 1:
+                units[0].end(refused)
+            else:
+                await self._store_one_by_one(writes, units)
+        else:
+            for unit in units:
+                unit.end()
+            self._tell_of_deliveries(units)
+
+    async def _store_one_by_one(self, writes: Writes, units: list[WaitingUnit]) -> None:
+        wrong: UnitRefused | None = None
+        try:
+            if writes.doses:
+                await self._store.commit(Writes(doses=writes.doses))
+        except UnitRefused as refused:
+            wrong = refused
+        for unit in units:
+            try:
+                await self._store.commit(Writes(units=(unit.changes,)))
+            except UnitRefused as refused:
+                unit.end(refused)
+            else:
+                unit.end()
+                self._tell_of_deliveries([unit])
+        if wrong is not None:
+            raise wrong
+
+    def _tell_of_deliveries(self, units: list[WaitingUnit]) -> None:
+        if any(unit.changes.deliveries or unit.changes.letters for unit in units):
+            self._on_deliveries()
 
     async def _attempted(self) -> None:
         """Wait until what waits now was tried, and raise what became of it."""
@@ -263,19 +329,24 @@ class Ledger:
 
     @property
     def _waits(self) -> bool:
-        return self._panicked is not None or any(book.waits for book in self._books.values())
+        return (
+            self._panicked is not None
+            or self._tray.waits
+            or any(book.waits for book in self._books.values())
+        )
 
-    def _take(self) -> Writes:
+    def _take(self) -> tuple[Writes, list[WaitingUnit]]:
         # The latch goes first and alone, so that no backlog delays it and no bad row spoils it.
         if self._panicked is not None:
-            return Writes(panicked=self._panicked)
-        room = MAX_ROWS_PER_COMMIT
+            return Writes(panicked=self._panicked), []
+        units = self._tray.take(MAX_ROWS_PER_COMMIT)
+        room = MAX_ROWS_PER_COMMIT - sum(unit.changes.rows for unit in units)
         doses: list[ZoneDoses] = []
         for book in self._books.values():
             if book.waits and room > 0:
                 doses.append(book.take(room, now=trio.current_time()))
                 room -= sum(map(len, doses[-1].used.values()))
-        return Writes(doses=tuple(doses))
+        return Writes(doses=tuple(doses), units=tuple(unit.changes for unit in units)), units
 
     def _strike_out(self, writes: Writes) -> None:
         if self._panicked is writes.panicked:

@@ -92,7 +92,7 @@ class SqlAlchemyOrders(AbstractOrders):
         """Return the first of these SKUs of which there is no product."""
         return await self._store.read(_read_unknown, tuple(skus))
 
-    async def unsettled(self, sku: Sku) -> tuple[OfLine, ...]:
+    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
         """Return what accepted orders leave to be done to a product, in order."""
         return await self._store.read(_read_unsettled, sku)
 
@@ -149,8 +149,8 @@ async def _read_unknown(connection: AsyncConnection, skus: tuple[Sku, ...]) -> S
     return None
 
 
-async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[OfLine, ...]:
-    commands: list[OfLine] = []
+async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[OfLine[None], ...]:
+    commands: list[OfLine[None]] = []
     for orderid, qty, what in await connection.execute(_UNSETTLED, {"of": sku}):
         line = OrderLine(orderid, sku, qty)
         commands.append(FillLine(line) if what == Unsettled.FILL else CancelLine(line))

@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select, update
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.dml import Delete, UpdateBase
 
 from scentrt.adapters.orm import (
     allocations,
@@ -49,14 +50,19 @@ _SET_ETA = (
 _CANCEL_ORDER = update(orders).where(orders.c.orderid == bindparam("of")).values(cancelled=True)
 
 
-def _delete_lines(table: Table) -> UpdateBase:
+def _delete_lines(table: Table) -> Delete:
     return delete(table).where(
         table.c.sku == bindparam("of"), table.c.orderid == bindparam("order")
     )
 
 
 _DEALLOCATE, _FILL, _HIDE = map(_delete_lines, (allocations, back_orders, allocations_view))
-_SETTLE, _FORGET = map(_delete_lines, (unsettled_lines, order_lines))
+_FORGET = _delete_lines(order_lines)
+_SETTLE = _delete_lines(unsettled_lines).where(unsettled_lines.c.what == bindparam("done"))
+_UNSETTLE = insert(unsettled_lines)
+_UNSETTLE = _UNSETTLE.on_conflict_do_update(
+    index_elements=["sku", "orderid"], set_={"what": _UNSETTLE.excluded.what}
+)
 
 # The address is looked up as the letter is written, which costs nobody a question beforehand.
 _WRITE_LETTERS = insert(outbox).from_select(
@@ -79,10 +85,11 @@ async def write_units(connection: AsyncConnection, units: Sequence[Changes]) -> 
 
     Raises:
       UnitRefused: one of them does not fit what is stored. The caller has to roll back.
+      IntegrityError: likewise.
     """
     try:
         await _Writer(connection).write(units)
-    except (IntegrityError, DataError) as error:
+    except DataError as error:
         raise UnitRefused(str(error.orig)) from error
     except (OverflowError, UnicodeError) as error:  # what SQLite has no room for
         raise UnitRefused(str(error)) from error
@@ -116,7 +123,14 @@ class _Writer:
         await self._each(_DEALLOCATE, _keys(unit.allocations.removed for unit in units))
         await self._each(_FILL, _keys(unit.back_orders.removed for unit in units))
         await self._some(_HIDE, _keys(unit.allocations_view.removed for unit in units))
-        await self._some(_SETTLE, _keys(unit.unsettled.removed for unit in units))
+        await self._each(
+            _SETTLE,
+            [
+                {"of": sku, "order": orderid, "done": what.value}
+                for unit in units
+                for (sku, orderid), what in unit.settled.items()
+            ],
+        )
         await self._each(_FORGET, _keys(unit.lines.removed for unit in units))
 
     async def _write_batches(self, units: Sequence[Changes]) -> None:
@@ -192,12 +206,12 @@ class _Writer:
             _CANCEL_ORDER,
             [{"of": orderid} for unit in units for orderid in unit.cancelled_orders],
         )
-        await self._insert(
-            unsettled_lines,
+        await self._some(
+            _UNSETTLE,
             [
                 {"sku": sku, "orderid": orderid, "what": what.value}
                 for unit in units
-                for (sku, orderid), what in unit.unsettled.added.items()
+                for (sku, orderid), what in unit.unsettled.items()
             ],
         )
 

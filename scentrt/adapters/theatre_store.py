@@ -15,7 +15,7 @@ import trio
 from sqlalchemy import URL, Connection, bindparam, delete, event, func, make_url, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
@@ -25,9 +25,9 @@ from scentrt.adapters.database_lock import lock_database
 from scentrt.adapters.orm import dose_marks, dose_seconds, outbox, panic_latch, prepare
 from scentrt.adapters.stock_rows import write_units
 from scentrt.domain.cues import SeatId, ZoneId
-from scentrt.errors import ConfigError, StoreUnavailable
+from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
-from scentrt.service_layer.deliveries import Kind, PendingDelivery
+from scentrt.service_layer.deliveries import PendingDelivery
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -142,7 +142,7 @@ class SqlTheatreStore:
         """Store all of it in one transaction, on disk when this returns; or nothing of it.
 
         Raises:
-          UnitRefused: one of the units of work does not fit what is stored.
+          UnitRefused: something of it does not fit what is stored; the rest may.
           StoreUnavailable: the database is locked, full, broken or closed.
         """
         await self._finish(self._write, writes)
@@ -152,7 +152,7 @@ class SqlTheatreStore:
         await self.commit(Writes(units=(changes,)))
 
     async def pending_deliveries(
-        self, kind: Kind, after_id: int, limit: int
+        self, kind: str, after_id: int, limit: int
     ) -> tuple[PendingDelivery, ...]:
         """Return what is to be delivered, in order: that with an id above `after_id`."""
         return await self.read(_read_pending, kind, after_id, limit)
@@ -197,6 +197,8 @@ class SqlTheatreStore:
         try:
             with trio.CancelScope(shield=True):
                 result = await self._aio.call(async_fn, *args)
+        except IntegrityError as error:
+            raise UnitRefused(_reason(error)) from error
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason_of(error)) from error
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
@@ -256,11 +258,11 @@ async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -
 
 
 async def _read_pending(
-    connection: AsyncConnection, kind: Kind, after_id: int, limit: int
+    connection: AsyncConnection, kind: str, after_id: int, limit: int
 ) -> tuple[PendingDelivery, ...]:
-    page = {"of_kind": kind.value, "after": after_id, "limit": limit}
+    page = {"of_kind": kind, "after": after_id, "limit": limit}
     return tuple(
-        PendingDelivery(row.id, row.event_id, kind, row.payload, row.created_ms)
+        PendingDelivery(row.id, row.event_id, row.kind, row.payload, row.created_ms)
         for row in await connection.execute(_PENDING, page)
     )
 

@@ -16,8 +16,35 @@ class Command(Generic[R]):
     __slots__ = ()
 
 
+class OfProduct(Command[R]):
+    """A command to the product that it names."""
+
+    __slots__ = ()
+    sku: Sku
+
+
+class OfBatch(Command[R]):
+    """A command to the product whose batch it names."""
+
+    __slots__ = ()
+    ref: BatchRef
+
+
+class OfLine(Command[R]):
+    """What an accepted order leaves to be done by a product: stored, and never sent."""
+
+    __slots__ = ()
+    line: OrderLine
+
+
+class OfOrders(Command[R]):
+    """A command about orders, or about those who place them."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class CreateBatch(Command[None]):
+class CreateBatch(OfProduct[None]):
     """Make a batch known, in the warehouse or, with an ETA, on its way."""
 
     ref: BatchRef
@@ -27,7 +54,7 @@ class CreateBatch(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Allocate(Command[BatchRef | None]):
+class Allocate(OfProduct[BatchRef | None]):
     """Allocate a line; the answer is its batch, None where it is out of stock."""
 
     orderid: OrderId
@@ -36,7 +63,7 @@ class Allocate(Command[BatchRef | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeBatchQuantity(Command[None]):
+class ChangeBatchQuantity(OfBatch[None]):
     """Set how many a batch has."""
 
     ref: BatchRef
@@ -44,7 +71,7 @@ class ChangeBatchQuantity(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeBatchEta(Command[None]):
+class ChangeBatchEta(OfBatch[None]):
     """Set when a batch arrives."""
 
     ref: BatchRef
@@ -52,14 +79,14 @@ class ChangeBatchEta(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiveBatch(Command[None]):
+class ReceiveBatch(OfBatch[None]):
     """A shipment has arrived: it is in the warehouse from now on."""
 
     ref: BatchRef
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterCustomer(Command[None]):
+class RegisterCustomer(OfOrders[None]):
     """Make a customer known, who is written to about orders."""
 
     name: CustomerName
@@ -68,7 +95,7 @@ class RegisterCustomer(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceOrder(Command[None]):
+class PlaceOrder(OfOrders[None]):
     """Accept an order with all its lines; they are filled or back-ordered one by one afterwards."""
 
     orderid: OrderId
@@ -77,34 +104,21 @@ class PlaceOrder(Command[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class CancelOrder(Command[None]):
+class CancelOrder(OfOrders[None]):
     """Give up every line of an order."""
 
     orderid: OrderId
 
 
 @dataclass(frozen=True, slots=True)
-class FillLine(Command[None]):
+class FillLine(OfLine[None]):
     """Allocate or back-order a line of an order that was accepted before."""
 
     line: OrderLine
 
 
 @dataclass(frozen=True, slots=True)
-class CancelLine(Command[None]):
+class CancelLine(OfLine[None]):
     """Give up a line of an order that was cancelled before."""
 
     line: OrderLine
-
-
-OfProduct = CreateBatch | Allocate
-"""Commands to a product that they name."""
-
-OfBatch = ChangeBatchQuantity | ChangeBatchEta | ReceiveBatch
-"""Commands to the product that has the batch they name."""
-
-OfOrders = RegisterCustomer | PlaceOrder | CancelOrder
-"""Commands about orders and those who place them."""
-
-OfLine = FillLine | CancelLine
-"""What accepted orders leave to be done to a product. Nobody sends these: they are stored."""

@@ -24,7 +24,7 @@ from scentrt.domain.events import (
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
-from scentrt.service_layer.deliveries import Delivery, Letter
+from scentrt.service_layer.deliveries import Letter, NewDelivery
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -77,7 +77,9 @@ class Version(NamedTuple):
 class Changes:
     """The rows that one unit of work changes, by table.
 
-    Lines and back-orders have their quantity, allocations the reference of their batch.
+    Lines and back-orders have their quantity, allocations the reference of their batch. `unsettled`
+    is what is to be done about a line from now on, `settled` what was to be done and is: if it is
+    something else by then, the unit does not fit.
     """
 
     versions: dict[Sku, Version] = field(default_factory=dict)
@@ -88,11 +90,12 @@ class Changes:
     allocations: Net[LineKey, BatchRef] = field(default_factory=Net)
     back_orders: Net[LineKey, int] = field(default_factory=Net)
     allocations_view: Net[LineKey, BatchRef] = field(default_factory=Net)
-    unsettled: Net[LineKey, Unsettled] = field(default_factory=Net)
+    settled: dict[LineKey, Unsettled] = field(default_factory=dict)
+    unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
     customers: list[Customer] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     cancelled_orders: list[OrderId] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     _between: set[LineKey] = field(default_factory=set)
 
@@ -108,6 +111,7 @@ class Changes:
             + len(self.allocations)
             + len(self.back_orders)
             + len(self.allocations_view)
+            + len(self.settled)
             + len(self.unsettled)
             + len(self.customers)
             + len(self.orders)
@@ -155,18 +159,17 @@ class Changes:
         self.orders.append(order)
         for line in order.lines:
             self.lines.add((line.sku, line.orderid), line.qty)
-            self.unsettled.add((line.sku, line.orderid), Unsettled.FILL)
+            self.unsettled[line.sku, line.orderid] = Unsettled.FILL
 
     def cancel(self, orderid: OrderId, lines: tuple[OrderLine, ...]) -> None:
         """Cancel an order: its products still have to give up these lines."""
         self.cancelled_orders.append(orderid)
         for line in lines:
-            self.unsettled.remove((line.sku, line.orderid))  # it may not have been filled yet
-            self.unsettled.add((line.sku, line.orderid), Unsettled.CANCEL)
+            self.unsettled[line.sku, line.orderid] = Unsettled.CANCEL
 
-    def settle(self, line: OrderLine) -> None:
-        """Note that nothing is left to be done about a line of an order."""
-        self.unsettled.remove((line.sku, line.orderid))
+    def settle(self, line: OrderLine, what: Unsettled) -> None:
+        """Note that what an order has left to be done about a line is done."""
+        self.settled[line.sku, line.orderid] = what
 
     def find_homeless(self, line: OrderLine) -> None:
         """Take up a line that has been stored without a place; it must get one in this unit."""

@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class NewDelivery:
     """Something to be delivered. `payload` is JSON.
 
     For Redis it has ``channel`` and ``message``, for e-mail ``to``, ``subject`` and ``body``.
@@ -41,7 +41,7 @@ class PendingDelivery:
 
     id: int
     event_id: str
-    kind: Kind
+    kind: str
     payload: str
     created_ms: float
 
@@ -65,11 +65,11 @@ class Outlets:
     redis: bool = True
 
 
-class Outbox:
+class Outgoing:
     """Put down what one unit of work has to tell. What is told twice in it is sent once."""
 
     def __init__(self, outlets: Outlets) -> None:
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[NewDelivery] = []
         self.letters: list[Letter] = []
         self._outlets = outlets
         self._created_ms = time.time() * 1000
@@ -94,4 +94,4 @@ class Outbox:
         self.letters.append(Letter(uuid4().hex, orderid, subject, body, self._created_ms))
 
     def _put(self, kind: Kind, payload: str) -> None:
-        self.deliveries.append(Delivery(uuid4().hex, kind, payload, self._created_ms))
+        self.deliveries.append(NewDelivery(uuid4().hex, kind, payload, self._created_ms))

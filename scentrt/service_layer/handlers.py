@@ -42,6 +42,7 @@ from scentrt.errors import (
     UnknownCustomer,
     UnknownOrder,
 )
+from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 
 # Commands to a product
@@ -84,21 +85,20 @@ async def fill_line(command: FillLine, uow: AbstractUnitOfWork) -> None:
     """Allocate or back-order a line of an accepted order."""
     line = command.line
     product = await _product(line.sku, uow)
-    uow.changes.settle(line)
-    if product.line(line.orderid) is None:
-        uow.changes.find_homeless(line)
-        ref = product.allocate(line)
-        if ref is None:
-            product.back_order(line)
-        else:
-            _write_that_it_comes("is set aside for you", line, ref, product, uow)
+    uow.changes.settle(line, Unsettled.FILL)
+    uow.changes.find_homeless(line)
+    ref = product.allocate(line)
+    if ref is None:
+        product.back_order(line)
+    else:
+        _write_that_it_comes("is set aside for you", line, ref, product, uow)
 
 
 async def cancel_line(command: CancelLine, uow: AbstractUnitOfWork) -> None:
     """Give up a line of a cancelled order."""
     line = command.line
     product = await _product(line.sku, uow)
-    uow.changes.settle(line)
+    uow.changes.settle(line, Unsettled.CANCEL)
     if product.cancel(line.orderid) is None:
         uow.changes.drop(line)
 
@@ -169,7 +169,7 @@ async def fill_back_orders(
 
 async def publish_allocated_event(event: Allocated, uow: AbstractUnitOfWork) -> None:
     """Tell other systems of an allocation."""
-    uow.outbox.publish(
+    uow.outgoing.publish(
         "line_allocated",
         {
             "orderid": event.orderid,
@@ -194,14 +194,14 @@ async def remove_allocation_from_read_model(
 
 async def send_out_of_stock_notification(event: OutOfStock, uow: AbstractUnitOfWork) -> None:
     """Write to the stock team that something is missing."""
-    uow.outbox.mail_stock_team(f"Out of stock for {event.sku}")
+    uow.outgoing.mail_stock_team(f"Out of stock for {event.sku}")
 
 
 async def send_back_order_filled_notification(
     event: BackOrderFilled, uow: AbstractUnitOfWork
 ) -> None:
     """Write to the stock team, and to the customer, that a line waits no more."""
-    uow.outbox.mail_stock_team(
+    uow.outgoing.mail_stock_team(
         f"Back-order filled: {event.qty} {event.sku} for order {event.orderid}, "
         f"from batch {event.batchref}"
     )
@@ -212,7 +212,7 @@ async def send_back_order_filled_notification(
 
 async def send_back_ordered_notification(event: BackOrdered, uow: AbstractUnitOfWork) -> None:
     """Write to the customer that a line has to wait."""
-    uow.outbox.mail_customer(
+    uow.outgoing.mail_customer(
         event.orderid,
         f"{event.qty} {event.sku} is out of stock. It is on back-order for you, and we write "
         "again when it comes in.",
@@ -239,7 +239,7 @@ def _write_that_it_comes(
     batch = product.batch(ref)
     assert batch is not None, "a line was allocated to it"
     when = "now" if batch.eta is None else f"on {batch.eta:%d %B %Y}"
-    uow.outbox.mail_customer(
+    uow.outgoing.mail_customer(
         line.orderid, f"{line.qty} {line.sku} {what}. Expected in our warehouse: {when}."
     )
 

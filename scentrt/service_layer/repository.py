@@ -90,7 +90,7 @@ class AbstractOrders(ABC):
         """Return the first of these SKUs of which there is no product."""
 
     @abstractmethod
-    async def unsettled(self, sku: Sku) -> tuple[OfLine, ...]:
+    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
         """Return what accepted orders leave to be done to a product, in order."""
 
     @abstractmethod

@@ -6,7 +6,7 @@ from typing import Self
 
 from scentrt.domain.events import StockEvent
 from scentrt.service_layer.changes import Changes
-from scentrt.service_layer.deliveries import Outbox, Outlets
+from scentrt.service_layer.deliveries import Outgoing, Outlets
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 
 
@@ -25,7 +25,7 @@ class AbstractUnitOfWork(ABC):
     products: AbstractRepository
     orders: AbstractOrders
     changes: Changes
-    outbox: Outbox
+    outgoing: Outgoing
 
     def __init__(self, outlets: Outlets) -> None:
         self._outlets = outlets
@@ -63,8 +63,8 @@ class AbstractUnitOfWork(ABC):
         self.collect_new_events()
         changes = self.changes
         changes.versions = self.products.versions
-        changes.deliveries = self.outbox.deliveries
-        changes.letters = self.outbox.letters
+        changes.deliveries = self.outgoing.deliveries
+        changes.letters = self.outgoing.letters
         assert not changes.homeless, f"lines would be forgotten: {changes.homeless}"
         if changes.rows:
             await self._commit(changes)
@@ -77,7 +77,7 @@ class AbstractUnitOfWork(ABC):
     def _begin(self) -> None:
         self.products = self._new_repository()
         self.changes = Changes()
-        self.outbox = Outbox(self._outlets)
+        self.outgoing = Outgoing(self._outlets)
 
     @abstractmethod
     def _new_repository(self) -> AbstractRepository: ...

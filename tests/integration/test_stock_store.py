@@ -30,7 +30,7 @@ from scentrt.domain.names import LARGEST_QUANTITY, BatchRef, CustomerName, Order
 from scentrt.domain.orders import Order
 from scentrt.errors import BatchConflict, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes, Unsettled, Version
-from scentrt.service_layer.deliveries import Delivery, Kind, Outlets
+from scentrt.service_layer.deliveries import Kind, NewDelivery, Outlets
 from scentrt.service_layer.messagebus import work_through
 from scentrt.service_layer.views import (
     AllocationView,
@@ -395,7 +395,7 @@ async def test_what_is_to_be_delivered_comes_in_order_until_it_is_struck_out(
 
 
 async def test_the_id_of_a_delivery_is_never_used_again(store: SqlTheatreStore) -> None:
-    changes = Changes(deliveries=[Delivery("a" * 32, Kind.REDIS, "{}", 0.0)])
+    changes = Changes(deliveries=[NewDelivery("a" * 32, Kind.REDIS, "{}", 0.0)])
     await store.commit_unit(changes)
     [first] = await store.pending_deliveries(Kind.REDIS, 0, 1)
     await store.strike_out_deliveries([first.id])

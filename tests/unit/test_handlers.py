@@ -29,6 +29,7 @@ from scentrt.errors import (
     InvalidSku,
     LineConflict,
     OrderConflict,
+    UnitRefused,
     UnknownBatch,
     UnknownCustomer,
     UnknownOrder,
@@ -405,15 +406,28 @@ class TestOrders:
         with pytest.raises(UnknownOrder):
             await room.handle(CancelOrder(O1))
 
-    async def test_settling_a_line_twice_does_it_once(self, room: StockRoom) -> None:
+    async def test_a_line_is_settled_once(self, room: StockRoom) -> None:
         wanted: OrderLine = line("o-1", 4)
         await room.handle(PlaceOrder(O1, (wanted,)))
         await room.handle(FillLine(wanted))
-        await room.handle(FillLine(wanted))
+        with pytest.raises(UnitRefused):
+            await room.handle(CancelLine(wanted))
         assert await room.available() == [6]
         await room.handle(CancelOrder(O1))
         await room.handle(CancelLine(wanted))
         assert await room.available() == [10]
+
+    async def test_what_was_cancelled_while_it_was_being_filled_is_not_filled(
+        self, room: StockRoom
+    ) -> None:
+        await room.handle(PlaceOrder(O1, (line("o-1", 4),)))
+        async with MemoryUnitOfWork(room.stock) as uow:
+            await work_through(FillLine(line("o-1", 4)), uow)
+            await room.handle(CancelOrder(O1))
+            with pytest.raises(UnitRefused):
+                await uow.commit()
+        await room.settle()
+        assert (room.stock.tables.lines, await room.available()) == ({}, [10])
 
     async def test_a_customer_is_registered_once(self, room: StockRoom) -> None:
         await room.handle(RegisterCustomer(ADA.name, ADA.address, ADA.email))

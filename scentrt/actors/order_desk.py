@@ -1,0 +1,58 @@
+"""The order desk: accepts orders and cancellations, and leaves their lines to the products."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import trio
+
+from scentrt.actors.actor import RETRY_AFTER_MS
+from scentrt.actors.product import NewUnit
+from scentrt.domain.commands import Command, OfOrders
+from scentrt.domain.names import Sku
+from scentrt.errors import Busy, UnitRefused
+from scentrt.service_layer.messagebus import work_through
+
+MOST_AT_ONCE = 256
+"""As many orders as may be under way: a transaction's worth."""
+
+R = TypeVar("R")
+
+
+class OrderDesk:
+    """Carry out the commands about orders, each in a unit of work of its own, side by side.
+
+    What two of them do at the same time to one order is kept apart by the database: the later one
+    is refused, and decided again.
+
+    Args:
+      settle: told which products have something to do about the lines of an order; it is stored
+        by then.
+    """
+
+    def __init__(self, new_unit: NewUnit, settle: Callable[[Iterable[Sku]], None]) -> None:
+        self._new_unit = new_unit
+        self._settle = settle
+        self._under_way = 0
+
+    async def handle(self, command: Command[R]) -> R:
+        """Carry out a command about orders; see `service_layer.messagebus.Owner`."""
+        assert isinstance(command, OfOrders)
+        if self._under_way >= MOST_AT_ONCE:
+            raise Busy("the order desk", RETRY_AFTER_MS)
+        self._under_way += 1
+        try:
+            try:
+                return await self._in_a_unit(command)
+            except UnitRefused:
+                return await self._in_a_unit(command)
+        finally:
+            self._under_way -= 1
+
+    async def _in_a_unit(self, command: Command[R]) -> R:
+        async with self._new_unit() as uow:
+            answer = await work_through(command, uow)
+            skus = {sku for sku, _ in uow.changes.unsettled}
+            with trio.CancelScope(shield=True):  # or nobody would tell the products of it
+                await uow.commit()
+        self._settle(skus)
+        return answer

@@ -1,0 +1,160 @@
+"""The actor that owns one product.
+
+Everything that waits in its mailbox is decided in memory as one unit of work, handed to the ledger,
+and answered when it is on disk. While a unit is under way the next one gathers, so under load units
+grow by themselves; there is never a second one under way.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import trio
+
+from scentrt.actors.actor import Envelope, Mailbox, Message, Ref
+from scentrt.domain.commands import Command
+from scentrt.domain.model import Product
+from scentrt.domain.names import Sku
+from scentrt.errors import ActorCrashed, ActorStopped, StockError, StoreUnavailable, UnitRefused
+from scentrt.service_layer.messagebus import work_through
+from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
+
+MAILBOX_CAPACITY = 1_024
+"""Some 100 ms of work; who comes when so many wait is told to come again."""
+
+MOST_PER_UNIT = 256
+"""Commands in one unit of work: some ten milliseconds of the ledger's time."""
+
+COMMANDS_PER_TURN = 16
+"""How many are decided before the theatre gets its turn, in less than a millisecond."""
+
+IDLE_S = 60.0
+"""How long a product stays in memory when nobody asks for it."""
+
+RETRY_S = 1.0
+"""How soon what orders have left to be done is tried again after a failure."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class CarryOut(Message[R | StockError | StoreUnavailable]):
+    """Carry out a command; the answer is the command's, or why it was not carried out."""
+
+    command: Command[R]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle(Message[None]):
+    """Accepted orders have left something to be done."""
+
+
+NewUnit: TypeAlias = Callable[[], AbstractUnitOfWork]
+
+
+class ProductActor:
+    """Own one product. Each start loads it, and does first what orders have left to be done.
+
+    `on_leave` is called when the actor ends because nobody asks for its product, or because there
+    is no such product. At that moment nothing waits in its mailbox.
+    """
+
+    def __init__(self, sku: Sku, new_unit: NewUnit, on_leave: Callable[[], None]) -> None:
+        self.sku = sku
+        self.mailbox = Mailbox(f"product {sku}", MAILBOX_CAPACITY)
+        self.ref = Ref(self.mailbox)
+        self._new_unit = new_unit
+        self._on_leave = on_leave
+        self._product: Product | None = None  # as it is stored; None where that is not known
+        self._to_settle = True
+
+    async def run(self) -> None:
+        """Serve until the product is needed no more."""
+        self._forget()
+        until = trio.current_time()
+        while True:
+            await self.mailbox.wait(until)
+            envelopes = self._take()
+            if envelopes or self._to_settle:
+                await self._serve(envelopes)
+                until = trio.current_time() + self._patience_s
+            elif trio.current_time() >= until:
+                self._on_leave()
+                return
+
+    @property
+    def _patience_s(self) -> float:
+        if self._to_settle:
+            return RETRY_S
+        return 0 if self._product is None else IDLE_S
+
+    def _forget(self) -> None:
+        self._product, self._to_settle = None, True
+
+    def _take(self) -> list[Envelope]:
+        envelopes: list[Envelope] = []
+        while len(envelopes) < MOST_PER_UNIT and (envelope := self.mailbox.take()) is not None:
+            if isinstance(envelope.message, Settle):
+                self._to_settle = True
+            else:
+                envelopes.append(envelope)
+        return envelopes
+
+    async def _serve(self, envelopes: Sequence[Envelope]) -> None:
+        try:
+            try:
+                await self._serve_together(envelopes)
+            except UnitRefused:
+                # It was decided on something that is no longer so, or one of them is wrong: once
+                # more on what is stored now, and each alone.
+                self._forget()
+                for envelope in envelopes:
+                    await self._serve_alone(envelope)
+            except StoreUnavailable as error:
+                for envelope in envelopes:
+                    envelope.answer(StoreUnavailable(str(error)))
+        except Exception:
+            _answer_all(envelopes, ActorCrashed(self.mailbox.name))
+            raise
+        except trio.Cancelled:
+            _answer_all(envelopes, ActorStopped(self.mailbox.name))
+            raise
+
+    async def _serve_alone(self, envelope: Envelope) -> None:
+        try:
+            await self._serve_together([envelope])
+        except StoreUnavailable as error:
+            envelope.answer(error)
+
+    async def _serve_together(self, envelopes: Sequence[Envelope]) -> None:
+        product, self._product = self._product, None  # what is not stored is not remembered
+        async with self._new_unit() as uow:
+            if product is not None:
+                uow.products.keep(product)
+            if self._to_settle:
+                for command in await uow.orders.unsettled(self.sku):
+                    await work_through(command, uow)
+            answers = []
+            for number, envelope in enumerate(envelopes, 1):
+                answers.append(await _answer_to(envelope.message, uow))
+                if number % COMMANDS_PER_TURN == 0:
+                    await trio.lowlevel.checkpoint()
+            product = uow.products.seen.get(self.sku)
+            with trio.CancelScope(shield=True):  # so that who asked hears the truth
+                await uow.commit()
+        self._product, self._to_settle = product, False
+        for envelope, answer in zip(envelopes, answers, strict=True):
+            envelope.answer(answer)
+
+
+async def _answer_to(message: Message[Any], uow: AbstractUnitOfWork) -> object:
+    assert isinstance(message, CarryOut)
+    try:
+        return await work_through(message.command, uow)
+    except StockError as error:
+        return error
+
+
+def _answer_all(envelopes: Sequence[Envelope], answer: object) -> None:
+    for envelope in envelopes:
+        envelope.answer(answer)

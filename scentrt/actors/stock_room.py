@@ -1,0 +1,111 @@
+"""The stock room: an actor for every product that is asked for, and who finds it."""
+
+import logging
+from collections.abc import Iterable
+from typing import NoReturn, TypeVar
+
+import trio
+
+from scentrt.actors.actor import Ref, supervise
+from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, ProductActor, Settle
+from scentrt.domain.commands import Command, OfBatch, OfProduct
+from scentrt.domain.names import BatchRef, Sku
+from scentrt.errors import (
+    ActorStopped,
+    StockError,
+    StoreUnavailable,
+    UnknownBatch,
+)
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class StockRoom:
+    """Carry out commands to products, each by the actor of its product.
+
+    The actors are started when they are needed and let go when they are not, in the nursery of
+    `run`. Cancel that when nobody asks any more, and before the ledger ends.
+    """
+
+    def __init__(self, new_unit: NewUnit) -> None:
+        self._new_unit = new_unit
+        self._actors: dict[Sku, ProductActor] = {}
+        self._nursery: trio.Nursery | None = None
+
+    @property
+    def in_memory(self) -> int:
+        """How many products have an actor."""
+        return len(self._actors)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Keep the actors until cancelled; first do what accepted orders have left to be done."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await self._settle_what_was_left()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+        raise AssertionError("it slept for ever")
+
+    async def handle(self, command: Command[R]) -> R:
+        """Carry out a command to a product; see `service_layer.messagebus.Owner`.
+
+        Raises also:
+          ActorCrashed: the actor failed meanwhile; what was asked may be done or not.
+          ActorStopped: the stock room is closed.
+        """
+        match command:
+            case OfProduct():
+                sku = command.sku
+            case OfBatch():
+                sku = await self._sku_of(command.ref)
+            case _:
+                raise TypeError(f"{command} is not for a product")
+        answer: R | StockError | StoreUnavailable
+        answer = await self._ref(sku).ask(CarryOut(command))
+        if isinstance(answer, StockError | StoreUnavailable):
+            raise answer
+        return answer
+
+    def settle(self, skus: Iterable[Sku]) -> None:
+        """Have products do what accepted orders have left to be done. Never waits.
+
+        Once the stock room is closed, that is left to its next start.
+        """
+        if self._nursery is not None:
+            for sku in skus:
+                self._ref(sku).tell(Settle(), urgent=True)
+
+    async def _sku_of(self, ref: BatchRef) -> Sku:
+        async with self._new_unit() as uow:
+            sku = await uow.products.sku_of(ref)
+        if sku is None:
+            raise UnknownBatch(ref)
+        return sku
+
+    def _ref(self, sku: Sku) -> Ref:
+        actor = self._actors.get(sku)
+        if actor is None:
+            if self._nursery is None:
+                raise ActorStopped("the stock room")
+
+            def leave() -> None:
+                del self._actors[sku]
+
+            actor = self._actors[sku] = ProductActor(sku, self._new_unit, leave)
+            self._nursery.start_soon(supervise, actor.mailbox, actor.run)
+        return actor.ref
+
+    async def _settle_what_was_left(self) -> None:
+        while True:
+            try:
+                async with self._new_unit() as uow:
+                    self.settle(await uow.orders.unsettled_skus())
+                return
+            except StoreUnavailable as error:
+                log.warning("accepted orders wait for the database: %s", error)
+                await trio.sleep(RETRY_S)

@@ -1,0 +1,92 @@
+"""The stock on a stage of its own: actors, ledger and bus, over a store that does as one says."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from scentrt.actors.ledger import Ledger
+from scentrt.actors.order_desk import OrderDesk
+from scentrt.actors.stock_room import StockRoom
+from scentrt.domain.commands import Command
+from scentrt.domain.names import Sku
+from scentrt.errors import ScentError
+from scentrt.service_layer.messagebus import MessageBus
+from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
+from tests.memory_stock import MemoryUnitOfWork, Tables
+from tests.memory_store import MemoryStore
+
+R = TypeVar("R")
+
+
+class StagedUnit(MemoryUnitOfWork):
+    """A unit of work that has a bug with the SKUs in `broken`."""
+
+    broken: frozenset[Sku] = frozenset()
+
+    def collect_new_events(self) -> Any:
+        if self.broken & set(self.products.seen):
+            raise ZeroDivisionError
+        return super().collect_new_events()
+
+
+@dataclass
+class StockStage:
+    """A stock room at work. `outcomes` has what became of what was only asked for, by its name."""
+
+    store: MemoryStore
+    nursery: trio.Nursery
+    ledger: Ledger
+    room: StockRoom
+    bus: MessageBus
+    outcomes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> Tables:
+        """What is stored."""
+        return self.store.stock.tables
+
+    async def handle(self, *commands: Command[Any]) -> None:
+        """Have commands carried out one after the other."""
+        for command in commands:
+            await self.bus.handle(command)
+
+    def ask(self, name: str, command: Command[Any]) -> trio.CancelScope:
+        """Have a command carried out meanwhile; the scope is that of the asker."""
+        scope = trio.CancelScope()
+        self.nursery.start_soon(self._ask, name, command, scope)
+        return scope
+
+    async def _ask(self, name: str, command: Command[Any], scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                self.outcomes[name] = await self.bus.handle(command)
+            except ScentError as error:
+                self.outcomes[name] = error
+
+
+@asynccontextmanager
+async def open_stock(
+    store: MemoryStore | None = None,
+    new_unit: Callable[..., AbstractUnitOfWork] = MemoryUnitOfWork,
+) -> AsyncIterator[StockStage]:
+    """Open a stock room over a store, and close it as the server does."""
+    store = store or MemoryStore()
+    ledger = Ledger(store)
+
+    def unit() -> AbstractUnitOfWork:
+        return new_unit(store.stock, None, ledger.commit)
+
+    room = StockRoom(unit)
+    async with trio.open_nursery() as askers, trio.open_nursery() as writing:
+        await writing.start(ledger.run)
+        async with trio.open_nursery() as rooms:
+            await rooms.start(room.run)
+            bus = MessageBus(room, OrderDesk(unit, room.settle))
+            yield StockStage(store, askers, ledger, room, bus)
+            await wait_all_tasks_blocked()
+            rooms.cancel_scope.cancel()
+        writing.cancel_scope.cancel()

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -11,9 +12,12 @@ from trio.testing import wait_all_tasks_blocked
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.order_desk import OrderDesk
 from scentrt.actors.stock_room import StockRoom
+from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.adapters.unit_of_work import SqlAlchemyUnitOfWork
 from scentrt.domain.commands import Command
 from scentrt.domain.names import Sku
 from scentrt.errors import ScentError
+from scentrt.service_layer.deliveries import Outlets
 from scentrt.service_layer.messagebus import MessageBus
 from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 from tests.memory_stock import MemoryUnitOfWork, Tables
@@ -80,13 +84,30 @@ async def open_stock(
     def unit() -> AbstractUnitOfWork:
         return new_unit(store.stock, None, ledger.commit)
 
-    room = StockRoom(unit)
-    async with trio.open_nursery() as askers, trio.open_nursery() as writing:
+    async with trio.open_nursery() as askers, stock_at_work(ledger, unit) as (room, bus):
+        yield StockStage(store, askers, ledger, room, bus)
+        await wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def stock_in_sql(store: SqlTheatreStore) -> AsyncIterator[MessageBus]:
+    """Open a stock room over a database, and close it as the server does."""
+    ledger = Ledger(store)
+    unit = partial(SqlAlchemyUnitOfWork, store, Outlets(), ledger.commit)
+    async with stock_at_work(ledger, unit) as (_, bus):
+        yield bus
+
+
+@asynccontextmanager
+async def stock_at_work(
+    ledger: Ledger, new_unit: Callable[[], AbstractUnitOfWork]
+) -> AsyncIterator[tuple[StockRoom, MessageBus]]:
+    """Run everybody who works on the stock."""
+    room = StockRoom(new_unit)
+    async with trio.open_nursery() as writing:
         await writing.start(ledger.run)
         async with trio.open_nursery() as rooms:
             await rooms.start(room.run)
-            bus = MessageBus(room, OrderDesk(unit, room.settle))
-            yield StockStage(store, askers, ledger, room, bus)
-            await wait_all_tasks_blocked()
+            yield room, MessageBus(room, OrderDesk(new_unit, room.settle))
             rooms.cancel_scope.cancel()
         writing.cancel_scope.cancel()

@@ -198,7 +198,7 @@ class SqlTheatreStore:
             with trio.CancelScope(shield=True):
                 result = await self._aio.call(async_fn, *args)
         except IntegrityError as error:
-            raise UnitRefused(_reason(error)) from error
+            raise UnitRefused(reason_of(error)) from error
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason_of(error)) from error
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:

@@ -3,7 +3,7 @@
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ from scentrt.bootstrap.bluetooth import (
     with_devices_at,
 )
 from scentrt.bootstrap.sockets import listener_of, listening_on, url_of
+from scentrt.bootstrap.stock import Stock, build_stock
 from scentrt.config import Settings, is_loopback
 from scentrt.domain.cues import GOGGLES_ZONE, SeatId, ZoneId
 from scentrt.domain.layout import TheatrePlan
@@ -41,6 +42,7 @@ from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
 from scentrt.entrypoints.gateway.session import Sessions
 from scentrt.entrypoints.http import Readiness, create_app, serve_http
 from scentrt.errors import ConfigError, StoreUnavailable
+from scentrt.service_layer.deliveries import Outlets
 from scentrt.theatre_file import load_theatre
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Server:
     actors: Mapping[ZoneId, ZoneActor]
     memory: Mapping[ZoneId, MemoryDispensers]
     linked: Mapping[ZoneId, BleDispensers]
+    stock: Stock
 
 
 @asynccontextmanager
@@ -107,6 +110,7 @@ async def open_server(
             open_air(aio, airwaves, plan, keys) as backend,
         ):
             ledger = Ledger(store)
+            stock = build_stock(store, ledger, Outlets(redis=False))
             latch = Latch(await _read_latch(ledger, settings.db))
             sessions, guests, headsets = Sessions(), Guests(), GogglesDispensers(clock)
             fanout = FanOut(sessions.tell_level)
@@ -163,37 +167,49 @@ async def open_server(
             stopping = trio.Event()
             # What is inside ends first. The doors are outside the links, so that a client who
             # lingers keeps no device waiting.
-            async with trio.open_nursery() as writing:
-                await writing.start(ledger.run)
-                async with trio.open_nursery() as doors, trio.open_nursery() as linking:
-                    for dispensers in linked.values():
-                        linking.start_soon(dispensers.run)
-                    async with trio.open_nursery() as rooms:
-                        rooms.start_soon(fanout.run)
-                        for actor in actors.values():
-                            rooms.start_soon(supervise, actor.mailbox, actor.run)
-                        for actor in actors.values():
-                            await actor.opened.wait()
-                        await doors.start(gateway.run, [listener_of(gateway_socket)])
-                        doors.start_soon(serve_http, app, http_socket, stopping)
-                        try:
-                            yield Server(
-                                gateway_url=url_of("ws", gateway_socket) + "/",
-                                http_url=url_of("http", http_socket),
-                                house=house,
-                                clock=clock,
-                                gateway=gateway,
-                                fanout=fanout,
-                                actors=actors,
-                                memory=memory,
-                                linked=linked,
-                            )
-                        finally:
-                            gateway.stop()
-                            stopping.set()
-                            rooms.cancel_scope.cancel()
-                    linking.cancel_scope.cancel()
-                writing.cancel_scope.cancel()
+            async with (
+                _running(ledger.run),
+                _running(stock.room.run),
+                trio.open_nursery() as doors,
+                trio.open_nursery() as linking,
+            ):
+                for dispensers in linked.values():
+                    linking.start_soon(dispensers.run)
+                async with trio.open_nursery() as rooms:
+                    rooms.start_soon(fanout.run)
+                    for actor in actors.values():
+                        rooms.start_soon(supervise, actor.mailbox, actor.run)
+                    for actor in actors.values():
+                        await actor.opened.wait()
+                    await doors.start(gateway.run, [listener_of(gateway_socket)])
+                    doors.start_soon(serve_http, app, http_socket, stopping)
+                    try:
+                        yield Server(
+                            gateway_url=url_of("ws", gateway_socket) + "/",
+                            http_url=url_of("http", http_socket),
+                            house=house,
+                            clock=clock,
+                            gateway=gateway,
+                            fanout=fanout,
+                            actors=actors,
+                            memory=memory,
+                            linked=linked,
+                            stock=stock,
+                        )
+                    finally:
+                        gateway.stop()
+                        stopping.set()
+                        rooms.cancel_scope.cancel()
+                linking.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _running(run: Callable[..., Awaitable[object]]) -> AsyncIterator[None]:
+    """Keep something going for as long as the block lasts, from when it says that it has begun."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 def tune_process() -> None:

@@ -33,6 +33,9 @@ CONFIG_FILE = Path("scentrt.toml")
 
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+EmailAddress = Annotated[
+    str, matching(r"[!-?A-~]{1,64}@[!-?A-~]{1,255}", "an address, like 'stock@example.com'")
+]
 AdapterName = Annotated[str, matching(r"hci\d{1,3}", "the name of an adapter, like 'hci0'")]
 
 
@@ -85,6 +88,24 @@ class BluetoothSection(Section):
     """The file with the devices' keys; `roxy.secrets.toml` beside `roxy.toml`, if it is there."""
 
 
+class RedisSection(Section):
+    """Where allocations are published and quantities are heard of; nowhere without a host."""
+
+    host: str | None = None
+    port: Port = 6379
+    password: str | None = None
+
+
+class EmailSection(Section):
+    """Who delivers the letters; without a host they go to the log."""
+
+    host: str | None = None
+    port: Port = 25
+    sender: EmailAddress = "allocations@example.com"
+    stock_team: EmailAddress = "stock@made.com"
+    """Who hears of what is out of stock."""
+
+
 class TokenSection(Section):
     """A token by its hash, as `scentrt token new` prints it."""
 
@@ -113,6 +134,8 @@ class Settings(BaseSettings):
     http: HttpSection = HttpSection()
     limits: LimitsSection = LimitsSection()
     bluetooth: BluetoothSection = BluetoothSection()
+    redis: RedisSection = RedisSection()
+    email: EmailSection = EmailSection()
     tokens: tuple[TokenSection, ...] = ()
 
     @classmethod
@@ -158,9 +181,24 @@ class Settings(BaseSettings):
 
 
 def _older_names(settings_cls: type[BaseSettings]) -> PydanticBaseSettingsSource:
-    """Take the name that a setting had in the environment of earlier systems."""
-    host = os.environ.get("API_HOST")
-    return InitSettingsSource(settings_cls, {"http": {"host": host}} if host else {})
+    """Take the names that settings had in the environment of earlier systems.
+
+    There, Redis and the mail server of a developer's own machine had ports of their own.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if api_host := os.environ.get("API_HOST"):
+        found["http"] = {"host": api_host}
+    if redis_host := os.environ.get("REDIS_HOST"):
+        found["redis"] = {
+            "host": redis_host,
+            "port": 63_791 if redis_host == "localhost" else 6379,
+        }
+    if email_host := os.environ.get("EMAIL_HOST"):
+        found["email"] = {
+            "host": email_host,
+            "port": 11_025 if email_host == "localhost" else 1025,
+        }
+    return InitSettingsSource(settings_cls, found)
 
 
 def is_loopback(host: str) -> bool:
@@ -217,5 +255,7 @@ _MODELS = (
     HttpSection,
     LimitsSection,
     BluetoothSection,
+    RedisSection,
+    EmailSection,
     TokenSection,
 )

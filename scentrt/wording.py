@@ -58,8 +58,8 @@ def _problem(error: ErrorDetails, known: Collection[str]) -> str:
         case kind:
             ours = _EXPECTED.get(kind, "").format(**facts)
             expected = ours or error["msg"].removeprefix("Input should be ")
-    if name == "sha256" or "keys" in error["loc"]:
-        return f"expected {expected}"  # what stands there may be a token, or a key
+    if name in {"sha256", "password"} or "keys" in error["loc"]:
+        return f"expected {expected}"  # what stands there is a secret, or may be one
     shown = textwrap.shorten(json.dumps(given, default=str, ensure_ascii=False), 60)
     return f"expected {expected}, not {shown}"
 

@@ -109,8 +109,9 @@ async def open_server(
             open_store(aio, settings.db) as store,
             open_air(aio, airwaves, plan, keys) as backend,
         ):
+            outlets = Outlets(settings.email.stock_team, redis=settings.redis.host is not None)
             ledger = Ledger(store)
-            stock = build_stock(store, ledger, Outlets(redis=False))
+            stock = build_stock(store, ledger, outlets)
             latch = Latch(await _read_latch(ledger, settings.db))
             sessions, guests, headsets = Sessions(), Guests(), GogglesDispensers(clock)
             fanout = FanOut(sessions.tell_level)

@@ -25,7 +25,7 @@ Environment: TypeAlias = Mapping[str, str]
 
 def environment(env: Environment | None = None) -> dict[str, str]:
     """Return an environment without settings of ours, but for those given."""
-    ours = ("SCENTRT_", "API_HOST", "COLUMNS")
+    ours = ("SCENTRT_", "API_HOST", "REDIS_HOST", "EMAIL_HOST", "COLUMNS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **(env or {})}
 

@@ -17,7 +17,8 @@ HASH = "0123456789abcdef" * 4
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, as a server that is started there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("API_HOST", raising=False)
+    for name in ("API_HOST", "REDIS_HOST", "EMAIL_HOST"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -227,6 +228,31 @@ class TestAddresses:
     def test_what_is_no_address_is_answered_with_an_example(self, text: str) -> None:
         with pytest.raises(ConfigError, match=r"--gateway: expected HOST:PORT, like 127\.0\.0\.1:"):
             parse_address("--gateway", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "host", "port"),
+    [
+        ("REDIS_HOST", "redis", "localhost", 63_791),
+        ("REDIS_HOST", "redis", "redis.example.com", 6379),
+        ("EMAIL_HOST", "email", "localhost", 11_025),
+        ("EMAIL_HOST", "email", "mail.example.com", 1025),
+    ],
+)
+def test_the_older_names_of_redis_and_e_mail_bring_their_ports(
+    monkeypatch: pytest.MonkeyPatch, name: str, section: str, host: str, port: int
+) -> None:
+    assert getattr(load_settings(), section).host is None
+    monkeypatch.setenv(name, host)
+    found = getattr(load_settings(), section)
+    assert (found.host, found.port) == (host, port)
+    monkeypatch.setenv(f"SCENTRT_{section.upper()}__PORT", "7")
+    assert getattr(load_settings(), section).port == 7
+
+
+def test_what_is_no_address_of_e_mail_is_named_with_an_example() -> None:
+    with pytest.raises(ConfigError, match=r"email\.stock_team: expected an address, like"):
+        load_settings({"email": {"stock_team": "the stock team"}})
 
 
 def test_dispensers_are_simulated_in_one_way() -> None:

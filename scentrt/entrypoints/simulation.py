@@ -1,5 +1,6 @@
 """The simulators, for the commands that play with them: they are no part of the server."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from scentrt.errors import ConfigError
@@ -18,4 +19,6 @@ def simulated_radio(asked_by: str) -> "SimulatedHouse":
         raise ConfigError(
             asked_by, "its simulated radio is Bumble's; install it: pip install 'scentrt[demo]'"
         ) from error
+    # It warns of what was under way when a link ended, which is nobody's fault.
+    logging.getLogger("bumble").setLevel(logging.ERROR)
     return SimulatedHouse()

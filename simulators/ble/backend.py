@@ -34,6 +34,7 @@ from bumble.core import UUID, AdvertisingData, BaseBumbleError
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.hci import Address
 
+from simulators.ble.link import PatientClient
 from simulators.ble.profile import MTU
 
 _PROPERTY_NAMES: dict[int, CharacteristicPropertyName] = {
@@ -95,6 +96,7 @@ class BumbleClient(BaseBleakClient):
         if pair:
             raise BleakError("the simulated radio has no pairing")
         connection = await self._reach(kwargs.get("timeout", self._timeout))
+        connection.gatt_client = PatientClient(connection)
         self._connection, self._peer = connection, Peer(connection)
         connection.on(Connection.EVENT_DISCONNECTION, self._on_disconnection)
         try:

@@ -3,8 +3,10 @@
 import asyncio
 
 from bumble import hci, ll
+from bumble.att import ATT_PDU
 from bumble.controller import Controller
 from bumble.device import Device
+from bumble.gatt_client import Client
 from bumble.hci import Address
 from bumble.host import Host
 from bumble.link import LocalLink
@@ -74,6 +76,18 @@ class VirtualController(Controller):
             ),
         )
         return hci.HCI_StatusReturnParameters(hci.HCI_ErrorCode.SUCCESS)
+
+
+class PatientClient(Client):
+    """Ask a device one thing after the other, and hear each answer out.
+
+    Bumble's own forgets a question when its caller is cancelled, and takes the answer, which comes
+    all the same, for that to the next one.
+    """
+
+    async def send_request(self, request: ATT_PDU) -> ATT_PDU:
+        """Ask, and return what is answered."""
+        return await asyncio.shield(super().send_request(request))
 
 
 def make_device(name: str, address: str, link: LocalLink) -> Device:

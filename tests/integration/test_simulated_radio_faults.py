@@ -21,6 +21,7 @@ from tests.integration.orders import (
     COMMAND,
     FAULT,
     IDLE,
+    SERIAL,
     SERVICE,
     SPRAYING,
     STATUS,
@@ -95,6 +96,19 @@ def test_who_waits_for_an_answer_when_the_link_breaks_gets_an_error_and_is_not_c
         async with client_of(air, device) as client:
             with pytest.raises(BleakError, match="disconnected"):
                 await client.read_gatt_char(STATUS)
+
+    play(scenario)
+
+
+def test_the_answer_to_a_question_that_was_given_up_is_none_to_the_next() -> None:
+    async def scenario(air: Air) -> None:
+        device = await put(air)
+        async with client_of(air, device) as client:
+            device.set_faults(Faults(late_s=0.05))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await client.read_gatt_char(STATUS)
+            assert await client.read_gatt_char(SERIAL) == b"SD-0001"
 
     play(scenario)
 

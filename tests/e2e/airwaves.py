@@ -11,6 +11,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.scanner import BaseBleakScanner
 
+from simulators.ble.air import Air
 from simulators.ble.backend import BumbleClient
 from simulators.ble.dispenser import Dispenser, Identity, Opening
 from simulators.ble.house import SimulatedHouse
@@ -34,8 +35,8 @@ class Airwaves(SimulatedHouse):
 
     def __init__(self) -> None:
         super().__init__()
-        self.write_takes_s: dict[str, float] = {}
-        """By address: how long the server's Bluetooth stack takes over each write."""
+        self._air = Air(advertised_every_ms=20)  # no test is about how long connecting takes
+        self._write_takes_s: dict[str, float] = {}
 
     async def open(
         self, devices: Sequence[str], keys: Mapping[str, bytes]
@@ -43,7 +44,7 @@ class Airwaves(SimulatedHouse):
         """Switch the devices on."""
         self._loop = asyncio.get_running_loop()
         client, scanner = await super().open(devices, keys)
-        return type("Client", (_SlowClient, client), {"takes_s": self.write_takes_s}), scanner
+        return type("Client", (_SlowClient, client), {"takes_s": self._write_takes_s}), scanner
 
     def set_faults(self, faults: Faults, *names: str) -> None:
         """Have these devices misbehave from now on; all, where none is named."""
@@ -54,22 +55,15 @@ class Airwaves(SimulatedHouse):
 
         self._do(break_them)
 
-    def drop(self, *names: str) -> None:
-        """Break the links of these devices; of all, where none is named."""
-
-        def drop_them() -> None:
-            for name in names or self.peripherals:
-                self.peripherals[name].drop()
-
-        self._do(drop_them)
+    def slow_down(self, name: str, write_takes_s: float) -> None:
+        """Have the server's Bluetooth stack take so long over each write to a device."""
+        self._write_takes_s[self.peripherals[name].address] = write_takes_s
 
     def add_clone(self, serial: str) -> None:
         """Put another device of this serial number on the air, which has no key."""
-        clone = Dispenser(Identity(serial))
-        adding = self._air.add(clone, CLONES_ADDRESS)
-        self.peripherals[CLONE] = asyncio.run_coroutine_threadsafe(adding, self._loop).result(
-            PATIENCE_S
-        )
+        adding = self._air.add(Dispenser(Identity(serial)), CLONES_ADDRESS)
+        added = asyncio.run_coroutine_threadsafe(adding, self._loop)
+        self.peripherals[CLONE] = added.result(PATIENCE_S)
 
     def received(self) -> dict[str, list[bytes]]:
         """Return the commands that each device has got."""
@@ -82,10 +76,10 @@ class Airwaves(SimulatedHouse):
 
     def openings(self) -> dict[str, list[Opening]]:
         """Return when the valves of each device were open; what is open still, until now."""
-        now = self._loop.time
         return self._do(
             lambda: {
-                name: device.dispenser.openings(now()) for name, device in self.peripherals.items()
+                name: device.dispenser.openings(self._loop.time())
+                for name, device in self.peripherals.items()
             }
         )
 
@@ -112,6 +106,7 @@ class _SlowClient(BumbleClient):
     """A stack that says of a write when it has been sent, as that of Windows does."""
 
     takes_s: ClassVar[Mapping[str, float]]
+    """By address."""
 
     async def write_gatt_char(
         self,
@@ -132,12 +127,12 @@ async def watch(url: str) -> AsyncIterator[Speaker]:
         yield desk
 
 
-async def seats_of(client: Speaker, zone: str = "A") -> dict[str, Message]:
-    """Return the state of a zone's seats."""
-    page = await client.ask("state", zone=zone)
-    seats = page["seats"]
-    for number in range(2, page["pages"] + 1):
-        seats += (await client.ask("state", zone=zone, page=number))["seats"]
+async def seats_of(client: Speaker) -> dict[str, Message]:
+    """Return the state of zone A's seats."""
+    first = await client.ask("state", zone="A")
+    seats = first["seats"]
+    for page in range(2, first["pages"] + 1):
+        seats += (await client.ask("state", zone="A", page=page))["seats"]
     return {seat["seat"]: seat for seat in seats}
 
 
@@ -148,11 +143,11 @@ async def until_told(client: Speaker, seat: str, **device: object) -> None:
             await trio.sleep(0.02)
 
 
-async def until_online(client: Speaker, *seats: str, zone: str = "A") -> None:
+async def until_online(client: Speaker, *seats: str) -> None:
     """Wait until these seats are online, or all; who asks has subscribed to `zone`."""
     with trio.fail_after(ONLINE_WITHIN_S):
         while True:
-            states = await seats_of(client, zone)
+            states = await seats_of(client)
             if all(states[seat]["online"] for seat in seats or states):
                 break
             await client.hear("zone")

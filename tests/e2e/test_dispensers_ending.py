@@ -1,11 +1,12 @@
 """How devices on Bluetooth LE are left when the server ends: closed, and in time."""
 
+import pytest
 import trio
 
 from simulators.ble.peripheral import Faults
 from tests.conftest import OpenHouse
 from tests.e2e.airwaves import Airwaves, watch
-from tests.e2e.speaking import until
+from tests.e2e.speaking import enter, until
 
 
 async def test_at_the_end_every_valve_is_closed_by_a_command_in_time_whatever_hangs(
@@ -40,3 +41,16 @@ async def test_at_the_end_every_valve_is_closed_by_a_command_in_time_whatever_ha
         assert commands[-1][0] == 3
         (opening,) = openings[name]
         assert opening.closed_at - opening.opened_at < 2
+
+
+async def test_it_ends_at_once_while_devices_are_still_being_connected(
+    open_house: OpenHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_house(airwaves=Airwaves()) as house:
+        async with enter(house.gateway_url) as game:
+            await game.ask("subscribe", events=["zone"])
+            for _ in range(4):
+                await game.hear("zone")
+        leaving = trio.current_time()
+    assert trio.current_time() - leaving < 2
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []

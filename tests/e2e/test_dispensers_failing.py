@@ -114,15 +114,16 @@ async def test_a_battery_that_runs_low_is_told(row: Row, caplog: pytest.LogCaptu
 
 
 async def test_a_device_that_answers_late_sprays_and_stops_in_time(row: Row) -> None:
-    row.radio.set_faults(Faults(late_s=0.3), DEVICE)
+    row.radio.set_faults(Faults(late_s=1), DEVICE)
     began = trio.current_time()
     await row.desk.cue("c", duration_ms=9000, report=True)
     assert (await row.desk.hear("report"))["written"] == 3
     await until(lambda: len(row.radio.open_slots()) == 3)
     await row.desk.ask("stop")
     await until(lambda: not row.radio.open_slots())
-    assert trio.current_time() - began < 0.3
+    assert trio.current_time() - began < 1
     await row.desk.hear_nothing_of("zone")
+    row.radio.set_faults(Faults(), DEVICE)
 
 
 async def test_a_clone_without_the_key_is_never_told_to_spray_and_the_genuine_device_comes_back(

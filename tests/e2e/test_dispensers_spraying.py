@@ -74,7 +74,7 @@ async def test_levels_at_60_hz_arrive_as_their_newest_values_and_end_with_their_
         watch(house.gateway_url),
         enter(house.gateway_url) as game,
     ):
-        radio.write_takes_s[radio.peripherals["SIM-A-1-1"].address] = 0.2
+        radio.slow_down("SIM-A-1-1", write_takes_s=0.2)
         for frame in range(1, 31):
             level = {"scent": "forest", "intensity": frame / 100, "ttl_ms": 300}
             await game.say("level", **level, to={"zones": ["A"]})
@@ -105,7 +105,7 @@ async def test_a_cue_that_waits_too_long_for_a_slow_device_expires_there_and_now
         open_house(airwaves=radio, theatre=one_row(tmp_path)) as house,
         watch(house.gateway_url) as desk,
     ):
-        radio.write_takes_s[radio.peripherals["SIM-A-1-1"].address] = 0.3
+        radio.slow_down("SIM-A-1-1", write_takes_s=0.3)
         await desk.cue("first", "forest", duration_ms=20)
         await desk.cue("second", duration_ms=20, mix=True, ttl_ms=100, report=True)
         report = await desk.hear("report")

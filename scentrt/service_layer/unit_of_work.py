@@ -54,7 +54,7 @@ class AbstractUnitOfWork(ABC):
         return events
 
     async def commit(self) -> None:
-        """Store everything, in one transaction; it is on disk on return.
+        """Store everything, in one transaction; it is on disk on return. Once for each block.
 
         Raises:
           UnitRefused: a product has changed since it was read, or a name was taken meanwhile.
@@ -68,7 +68,6 @@ class AbstractUnitOfWork(ABC):
         assert not changes.homeless, f"lines would be forgotten: {changes.homeless}"
         if changes.rows:
             await self._commit(changes)
-        self._begin()
 
     def rollback(self) -> None:
         """Forget what was not committed."""

@@ -61,7 +61,7 @@ fmt: setup
 bench *args: setup
     @.venv/bin/python -m simulators.latency "$@"
 
-# Repeat the properties over 10,000 histories each
+# Repeat the properties over 10,000 histories each, and kill a server under load 500 times
 soak *args: setup
     @HYPOTHESIS_PROFILE=soak .venv/bin/pytest -m soak "$@"
 

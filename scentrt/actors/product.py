@@ -5,6 +5,7 @@ and answered when it is on disk. While a unit is under way the next one gathers,
 grow by themselves; there is never a second one under way.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -33,6 +34,8 @@ IDLE_S = 60.0
 
 RETRY_S = 1.0
 """How soon what orders have left to be done is tried again after a failure."""
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -104,9 +107,10 @@ class ProductActor:
         try:
             try:
                 await self._serve_together(envelopes)
-            except UnitRefused:
+            except UnitRefused as refused:
                 # It was decided on something that is no longer so, or one of them is wrong: once
                 # more on what is stored now, and each alone.
+                log.info("%s decides %d again: %s", self.mailbox.name, len(envelopes), refused)
                 self._forget()
                 for envelope in envelopes:
                     await self._serve_alone(envelope)

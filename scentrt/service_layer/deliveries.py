@@ -4,10 +4,10 @@ Whoever delivers it can do so more than once, so everything carries an id of its
 """
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from uuid import uuid4
 
 from scentrt.domain.names import OrderId
 
@@ -73,6 +73,7 @@ class Outgoing:
         self.letters: list[Letter] = []
         self._outlets = outlets
         self._created_ms = time.time() * 1000
+        self._time_hex = f"{int(self._created_ms):012x}"
         self._mailed: set[str] = set()
 
     def publish(self, channel: str, message: dict[str, str | int]) -> None:
@@ -91,7 +92,13 @@ class Outgoing:
     def mail_customer(self, orderid: OrderId, body: str) -> None:
         """Write to whoever placed an order."""
         subject = f"Your order {orderid}"
-        self.letters.append(Letter(uuid4().hex, orderid, subject, body, self._created_ms))
+        self.letters.append(Letter(self._new_id(), orderid, subject, body, self._created_ms))
 
     def _put(self, kind: Kind, payload: str) -> None:
-        self.deliveries.append(NewDelivery(uuid4().hex, kind, payload, self._created_ms))
+        self.deliveries.append(NewDelivery(self._new_id(), kind, payload, self._created_ms))
+
+    def _new_id(self) -> str:
+        # A UUID of version 7, RFC 9562: it begins with the time, so that the database's index of
+        # them grows at one end, which is half the work of a commit.
+        chance = os.urandom(9).hex()
+        return f"{self._time_hex}7{chance[:3]}8{chance[3:]}"

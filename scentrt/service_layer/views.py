@@ -6,8 +6,6 @@ from typing import Protocol
 
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 
-MOST_PER_PAGE = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class AllocationView:

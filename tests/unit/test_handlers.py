@@ -2,6 +2,7 @@
 
 import json
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 
@@ -451,4 +452,4 @@ async def test_everything_that_is_told_has_an_id_of_its_own(room: StockRoom) -> 
         await room.handle(Allocate(orderid, SEA, 1))
     ids = [delivery.event_id for delivery in room.stock.tables.deliveries]
     assert len(set(ids)) == 3
-    assert all(len(id) == 32 and int(id, 16) for id in ids)
+    assert all(UUID(id).hex == id and UUID(id).version == 7 for id in ids)

@@ -196,16 +196,22 @@ class Product:
             self._back_orders.append(line)
             self._changed(BackOrdered(line.orderid, line.sku, line.qty))
 
-    def fill_back_orders(self) -> None:
-        """Allocate every back-order for which there is room now, the oldest first."""
-        most = max((batch.available_quantity for batch in self.batches), default=0)
-        while (line := self._back_orders.oldest_within(most)) is not None:
+    def fill_back_orders(self, at_most: int | None = None) -> bool:
+        """Allocate the back-orders for which there is room now, the oldest first.
+
+        Returns whether those were all; with `at_most`, only so many are allocated at a time.
+        """
+        filled = 0
+        while (line := self._oldest_that_fits()) is not None:
+            if filled == at_most:
+                return False
             batch = self._first_with_room_for(line)
-            assert batch is not None, "the roomiest batch has room"
+            assert batch is not None, "it fits somewhere"
             self._back_orders.remove(line.orderid)
             self.events.append(BackOrderFilled(line.orderid, line.sku, line.qty, batch.reference))
             self._put(line, batch)
-            most = max(batch.available_quantity for batch in self.batches)
+            filled += 1
+        return True
 
     def cancel(self, orderid: OrderId) -> OrderLine | None:
         """Remove the line of an order and return it; None where there is none."""
@@ -283,6 +289,10 @@ class Product:
         if batch is None:
             raise UnknownBatch(ref)
         return batch
+
+    def _oldest_that_fits(self) -> OrderLine | None:
+        most = max((batch.available_quantity for batch in self.batches), default=0)
+        return self._back_orders.oldest_within(most)
 
     def _first_with_room_for(self, line: OrderLine) -> Batch | None:
         return next((batch for batch in self._by_preference if batch.can_allocate(line)), None)

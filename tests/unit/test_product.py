@@ -220,6 +220,17 @@ def test_back_orders_are_filled_oldest_first_each_that_fits() -> None:
     assert desks.line(O1) == line("o-1", 6)
 
 
+def test_many_back_orders_may_be_filled_in_parts() -> None:
+    desks = product(batch("b-1", 0))
+    for number in range(5):
+        desks.back_order(line(f"o-{number}", 1))
+    desks.change_batch_quantity(B1, 4)
+    assert not desks.fill_back_orders(at_most=3)
+    assert [line.orderid for line in desks.back_orders] == ["o-3", "o-4"]
+    assert desks.fill_back_orders(at_most=3)
+    assert [line.orderid for line in desks.back_orders] == ["o-4"]
+
+
 def test_without_stock_no_back_order_is_filled() -> None:
     desks = product()
     desks.back_order(line("o-1", 1))

@@ -205,6 +205,31 @@ async def test_a_crash_is_told_to_everybody_and_the_product_is_back_within_a_sec
     assert caplog.text.count("product SEA-BREEZE crashed") == 1
 
 
+async def test_a_command_that_means_many_lines_lets_others_have_their_turn(
+    stage: StockStage, autojump_clock: MockClock
+) -> None:
+    await stage.handle(CreateBatch(B2, SEA, 1_000))
+    for number in range(500):
+        stage.ask(f"o-{number}", take(f"o-{number}", 2))
+    await trio.sleep(1)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        for qty in (0, 1_000):  # they are displaced and wait, and then they are filled
+            turns = 0
+            await stage.handle(ChangeBatchQuantity(B2, qty))
+            assert turns > 20
+        nursery.cancel_scope.cancel()
+    assert len(stage.tables.allocations) == 500
+
+
 async def test_who_gives_up_waiting_may_be_served_all_the_same(
     stage: StockStage, autojump_clock: MockClock
 ) -> None:

@@ -69,7 +69,8 @@ class ProductActor:
         self._new_unit = new_unit
         self._on_leave = on_leave
         self._product: Product | None = None  # as it is stored; None where that is not known
-        self._to_settle = True
+        self._may_have_to_settle = True
+        self._has_to_settle = False
 
     async def run(self) -> None:
         """Serve until the product is needed no more."""
@@ -78,7 +79,7 @@ class ProductActor:
         while True:
             await self.mailbox.wait(until)
             envelopes = self._take()
-            if envelopes or self._to_settle:
+            if envelopes or self._has_to_settle:
                 await self._serve(envelopes)
                 until = trio.current_time() + self._patience_s
             elif trio.current_time() >= until:
@@ -87,18 +88,18 @@ class ProductActor:
 
     @property
     def _patience_s(self) -> float:
-        if self._to_settle:
+        if self._has_to_settle:
             return RETRY_S
         return 0 if self._product is None else IDLE_S
 
     def _forget(self) -> None:
-        self._product, self._to_settle = None, True
+        self._product, self._may_have_to_settle = None, True
 
     def _take(self) -> list[Envelope]:
         envelopes: list[Envelope] = []
         while len(envelopes) < MOST_PER_UNIT and (envelope := self.mailbox.take()) is not None:
             if isinstance(envelope.message, Settle):
-                self._to_settle = True
+                self._has_to_settle = True
             else:
                 envelopes.append(envelope)
         return envelopes
@@ -135,7 +136,7 @@ class ProductActor:
         async with self._new_unit() as uow:
             if product is not None:
                 uow.products.keep(product)
-            if self._to_settle:
+            if self._may_have_to_settle or self._has_to_settle:
                 for command in await uow.orders.unsettled(self.sku):
                     await work_through(command, uow)
             answers = []
@@ -146,7 +147,7 @@ class ProductActor:
             product = uow.products.seen.get(self.sku)
             with trio.CancelScope(shield=True):  # so that who asked hears the truth
                 await uow.commit()
-        self._product, self._to_settle = product, False
+        self._product, self._may_have_to_settle, self._has_to_settle = product, False, False
         for envelope, answer in zip(envelopes, answers, strict=True):
             envelope.answer(answer)
 

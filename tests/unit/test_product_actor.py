@@ -148,6 +148,7 @@ async def test_without_a_database_to_read_everybody_is_told(
     stage.ask("batch", ChangeBatchQuantity(B2, 1))
     await trio.sleep(1)
     assert kinds(stage) == {"pine": StoreUnavailable, "batch": StoreUnavailable}
+    assert stage.room.in_memory == 1, "who could not be loaded does not stay"
     stage.store.stock.readable = True
     with pytest.raises(InvalidSku):
         await stage.handle(take("o-1", sku=PINE))

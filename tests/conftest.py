@@ -1,6 +1,7 @@
-"""A whole server in a test's own trio loop, and how hard Hypothesis tries."""
+"""A whole server in a test's own trio loop, what tests need, and how hard Hypothesis tries."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,24 @@ settings.register_profile(
     "soak", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keep the rule of ``@pytest.mark.needs``."""
+    for mark in item.iter_markers("needs"):
+        require(*mark.args)
+
+
+def require(program: str, package: str) -> None:
+    """Skip the test where a program is missing; in CI, fail it.
+
+    What silently went missing there would leave its promise untested. `package` is Debian's.
+    """
+    if shutil.which(program) is None:
+        missing = f"{program} is missing here: install Debian's {package} to let this test run."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@
     │   └── DatabaseInUse    a server runs on this database already
     ├── StoreUnavailable     the database did not take or give something
     │   └── UnitRefused      a unit of work was not decided on what the database holds
+    ├── DeliveryFailed       the outside did not take a delivery; it is tried again
+    ├── Undeliverable        nobody can ever take this delivery; says why
     ├── PanicAgain           a panic was called while another was being released
     ├── UnknownName          nobody in the house is called so
     │   ├── UnknownZone
@@ -63,6 +65,14 @@ class UnitRefused(StoreUnavailable):
 
     Nothing of it remains in the database. Decided again on what is there, it may pass.
     """
+
+
+class DeliveryFailed(ScentError):
+    """The outside did not take a delivery, or did not say that it has. It may take it later."""
+
+
+class Undeliverable(ScentError):
+    """This delivery will never be taken, however often it is tried."""
 
 
 class PanicAgain(ScentError):

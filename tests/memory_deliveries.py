@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import trio
 
-from scentrt.actors.outbox import Delivery
 from scentrt.errors import StoreUnavailable
+from scentrt.service_layer.deliveries import Delivery
 
 
 class MemoryDeliveries:

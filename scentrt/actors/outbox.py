@@ -16,6 +16,7 @@ import trio
 
 from scentrt.actors.backoff import Backoff
 from scentrt.errors import DeliveryFailed, StoreUnavailable, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 
@@ -30,21 +31,6 @@ LAST_STRIKE_OUT_S = 1.0
 """How long ending may take over striking out: a fifth of what a whole shutdown has."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Something that is to leave the process.
-
-    `id` is its place in the order, `event_id` what receivers know it by, `kind` the channel that it
-    takes, `payload` JSON of a shape that this channel knows, `created_ms` Unix time.
-    """
-
-    id: int
-    event_id: str
-    kind: str
-    payload: str
-    created_ms: float
 
 
 class DeliveryStore(Protocol):

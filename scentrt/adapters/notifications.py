@@ -16,8 +16,8 @@ from uuid import UUID, uuid4, uuid5
 import msgspec
 import trio
 
-from scentrt.actors.outbox import Delivery
 from scentrt.errors import ConfigError, DeliveryFailed, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
 
 SUBJECT = "allocation service notification"

@@ -22,8 +22,8 @@ from coredis.connection import TCPLocation
 from coredis.exceptions import RedisError, ResponseError
 
 from scentrt.actors.backoff import Backoff
-from scentrt.actors.outbox import Delivery
 from scentrt.errors import DeliveryFailed, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 

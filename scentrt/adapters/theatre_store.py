@@ -27,7 +27,7 @@ from scentrt.adapters.stock_rows import write_units
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
-from scentrt.service_layer.deliveries import PendingDelivery
+from scentrt.service_layer.deliveries import Delivery
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -153,7 +153,7 @@ class SqlTheatreStore:
 
     async def pending_deliveries(
         self, kind: str, after_id: int, limit: int
-    ) -> tuple[PendingDelivery, ...]:
+    ) -> tuple[Delivery, ...]:
         """Return what is to be delivered, in order: that with an id above `after_id`."""
         return await self.read(_read_pending, kind, after_id, limit)
 
@@ -259,10 +259,10 @@ async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -
 
 async def _read_pending(
     connection: AsyncConnection, kind: str, after_id: int, limit: int
-) -> tuple[PendingDelivery, ...]:
+) -> tuple[Delivery, ...]:
     page = {"of_kind": kind, "after": after_id, "limit": limit}
     return tuple(
-        PendingDelivery(row.id, row.event_id, row.kind, row.payload, row.created_ms)
+        Delivery(row.id, row.event_id, row.kind, row.payload, row.created_ms)
         for row in await connection.execute(_PENDING, page)
     )
 

@@ -36,7 +36,7 @@ class NewDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingDelivery:
+class Delivery:
     """A delivery that is stored. Ids go up in the order of the commits and are never used again."""
 
     id: int

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scentrt.actors.outbox import Delivery, Outbox
+from scentrt.actors.outbox import Outbox
 from scentrt.adapters.notifications import (
     EmailChannel,
     EmailNotifications,
@@ -23,6 +23,7 @@ from scentrt.adapters.notifications import (
     LogNotifications,
 )
 from scentrt.errors import ConfigError, DeliveryFailed, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
 from tests.e2e.speaking import until
 from tests.integration.mail_server import MailServer

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 import trio
 
-from scentrt.actors.outbox import Delivery, Outbox
+from scentrt.actors.outbox import Outbox
 from scentrt.adapters import redis_pubsub
 from scentrt.adapters.redis_pubsub import RedisAddress, RedisChannel
 from scentrt.errors import DeliveryFailed, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 from tests.e2e.speaking import until
 from tests.integration.redis_server import RedisServer, address
 from tests.memory_deliveries import MemoryDeliveries

@@ -9,8 +9,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from scentrt.actors import outbox
-from scentrt.actors.outbox import Delivery, Outbox, OutboxHealth
+from scentrt.actors.outbox import Outbox, OutboxHealth
 from scentrt.errors import DeliveryFailed, ScentError, Undeliverable
+from scentrt.service_layer.deliveries import Delivery
 from tests.memory_deliveries import MemoryDeliveries
 
 HEALTHY = OutboxHealth(waiting=0, since_ms=None, failing=False, undeliverable=0)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from scentrt.actors.outbox import Delivery, Outbox
+from scentrt.actors.outbox import Outbox
 from scentrt.errors import DeliveryFailed, StoreUnavailable
+from scentrt.service_layer.deliveries import Delivery
 from tests.memory_deliveries import MemoryDeliveries
 
 KINDS = ("redis", "email")

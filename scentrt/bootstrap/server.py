@@ -14,6 +14,7 @@ from scentrt.actors.actor import Ref, supervise
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.house import Guests, House, Latch
 from scentrt.actors.ledger import Ledger
+from scentrt.actors.outbox import Outbox
 from scentrt.actors.zone import ZoneActor
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.ble import BleDispensers
@@ -32,7 +33,7 @@ from scentrt.bootstrap.bluetooth import (
     with_devices_at,
 )
 from scentrt.bootstrap.sockets import listener_of, listening_on, url_of
-from scentrt.bootstrap.stock import Stock, build_stock
+from scentrt.bootstrap.stock import Stock, build_stock, hear_redis, ways_out
 from scentrt.config import Settings, is_loopback
 from scentrt.domain.cues import GOGGLES_ZONE, SeatId, ZoneId
 from scentrt.domain.layout import TheatrePlan
@@ -110,7 +111,9 @@ async def open_server(
             open_air(aio, airwaves, plan, keys) as backend,
         ):
             outlets = Outlets(settings.email.stock_team, redis=settings.redis.host is not None)
-            ledger = Ledger(store)
+            ways = ways_out(settings)
+            outbox = Outbox(store, ways.channels)
+            ledger = Ledger(store, outbox.wake)
             stock = build_stock(store, ledger, outlets)
             latch = Latch(await _read_latch(ledger, settings.db))
             sessions, guests, headsets = Sessions(), Guests(), GogglesDispensers(clock)
@@ -160,7 +163,7 @@ async def open_server(
                 GatewaySettings(settings.gateway.max_silence_ms, settings.limits.messages_per_s),
             )
             app = create_app(
-                partial(_readiness, plan, actors, linked, ledger, fanout),
+                partial(_readiness, plan, actors, linked, ledger, fanout, outbox),
                 None
                 if is_loopback(settings.http.host)
                 else partial(doorkeeper.lets_in, "operator"),
@@ -169,7 +172,8 @@ async def open_server(
             # What is inside ends first. The doors are outside the links, so that a client who
             # lingers keeps no device waiting.
             async with (
-                _running(ledger.run),
+                _running(ledger.run, *ways.runs),
+                _running(outbox.run),
                 _running(stock.room.run),
                 trio.open_nursery() as doors,
                 trio.open_nursery() as linking,
@@ -178,6 +182,7 @@ async def open_server(
                     linking.start_soon(dispensers.run)
                 async with trio.open_nursery() as rooms:
                     rooms.start_soon(fanout.run)
+                    rooms.start_soon(hear_redis, settings.redis, stock.bus)
                     for actor in actors.values():
                         rooms.start_soon(supervise, actor.mailbox, actor.run)
                     for actor in actors.values():
@@ -205,10 +210,11 @@ async def open_server(
 
 
 @asynccontextmanager
-async def _running(run: Callable[..., Awaitable[object]]) -> AsyncIterator[None]:
-    """Keep something going for as long as the block lasts, from when it says that it has begun."""
+async def _running(*runs: Callable[..., Awaitable[object]]) -> AsyncIterator[None]:
+    """Keep these going for as long as the block lasts, from when they say that they have begun."""
     async with trio.open_nursery() as nursery:
-        await nursery.start(run)
+        for run in runs:
+            await nursery.start(run)
         yield
         nursery.cancel_scope.cancel()
 
@@ -238,6 +244,7 @@ def _readiness(
     linked: Mapping[ZoneId, BleDispensers],
     ledger: Ledger,
     fanout: FanOut,
+    outbox: Outbox,
 ) -> Readiness:
     closed = [f"zone {id} is not open" for id, actor in actors.items() if not actor.is_open]
     health = ledger.health
@@ -248,6 +255,9 @@ def _readiness(
         remarks.append(f"the database is {health.behind_ms / 1000:.1f} s behind")
     if health.lost_rows:
         remarks.append(f"{health.lost_rows} dose rows were given up")
+    for kind, out in outbox.health.items():
+        if out.failing:
+            remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")
     if fanout.dropped:
         remarks.append(f"{fanout.dropped} events were dropped")
     return Readiness(tuple(closed), tuple(remarks))

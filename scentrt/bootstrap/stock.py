@@ -1,16 +1,32 @@
-"""The stock: who decides about it, where it is stored, and where it is looked at."""
+"""The stock: who decides about it, where it is stored and looked at, and what leaves the house."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.order_desk import OrderDesk
+from scentrt.actors.outbox import Channel
 from scentrt.actors.stock_room import StockRoom
+from scentrt.adapters.notifications import (
+    EmailChannel,
+    EmailNotifications,
+    LogNotifications,
+    Post,
+)
 from scentrt.adapters.theatre_store import SqlTheatreStore
 from scentrt.adapters.unit_of_work import SqlAlchemyUnitOfWork
 from scentrt.adapters.views import SqlAlchemyViews
-from scentrt.service_layer.deliveries import Outlets
+from scentrt.config import EmailSection, RedisSection, Settings
+from scentrt.domain.commands import ChangeBatchQuantity
+from scentrt.domain.names import BatchRef
+from scentrt.entrypoints.redis_consumer import consume_commands
+from scentrt.service_layer.deliveries import Kind, Outlets
 from scentrt.service_layer.messagebus import MessageBus
 from scentrt.service_layer.views import Views
+
+if TYPE_CHECKING:
+    from scentrt.adapters.redis_pubsub import RedisAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +50,47 @@ def build_stock(store: SqlTheatreStore, ledger: Ledger, outlets: Outlets) -> Sto
     room = StockRoom(new_unit)
     desk = OrderDesk(new_unit, room.settle)
     return Stock(MessageBus(products=room, orders=desk), SqlAlchemyViews(store), room)
+
+
+@dataclass(frozen=True, slots=True)
+class WaysOut:
+    """How deliveries leave the house, by kind, and what has to run for that."""
+
+    channels: Mapping[str, Channel]
+    runs: tuple[Callable[..., Awaitable[object]], ...] = ()
+
+
+def ways_out(settings: Settings) -> WaysOut:
+    """Return a channel for each kind of delivery that this house has."""
+    letters = EmailChannel(_post_office(settings.email))
+    if settings.redis.host is None:
+        return WaysOut({Kind.EMAIL: letters})
+    from scentrt.adapters.redis_pubsub import RedisChannel
+
+    redis = RedisChannel(_address(settings.redis))
+    return WaysOut({Kind.EMAIL: letters, Kind.REDIS: redis}, (redis.run,))
+
+
+async def hear_redis(settings: RedisSection, bus: MessageBus) -> None:
+    """Carry out what is asked through Redis, until cancelled; without a Redis, nothing is."""
+    if settings.host is None:
+        return
+    from scentrt.adapters.redis_pubsub import RedisSubscriber
+
+    async def change(ref: str, qty: int) -> None:
+        await bus.handle(ChangeBatchQuantity(BatchRef(ref), qty))
+
+    await consume_commands(RedisSubscriber(_address(settings)), change)
+
+
+def _post_office(settings: EmailSection) -> Post:
+    if settings.host is None:
+        return LogNotifications()
+    return EmailNotifications(settings.host, settings.port, sender=settings.sender)
+
+
+def _address(settings: RedisSection) -> "RedisAddress":
+    from scentrt.adapters.redis_pubsub import RedisAddress
+
+    assert settings.host is not None
+    return RedisAddress(settings.host, settings.port, settings.password)

@@ -97,7 +97,9 @@ allocations = Table(
     Column("sku", Text, nullable=False),
     Column("orderid", Text, nullable=False),
     Column("batchref", Text, nullable=False),
-    UniqueConstraint("sku", "orderid"),  # a line is on one batch
+    # A line is on one batch. Orders come in order, so this index grows at one end, where one by SKU
+    # would change a page for each product of a commit; `order_lines` is that one.
+    UniqueConstraint("orderid", "sku"),
     ForeignKeyConstraint(["sku", "orderid"], ["order_lines.sku", "order_lines.orderid"]),
     ForeignKeyConstraint(["batchref", "sku"], ["batches.reference", "batches.sku"]),
 )

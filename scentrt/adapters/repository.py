@@ -28,8 +28,8 @@ _VERSION = select(products.c.version_number).where(products.c.sku == bindparam("
 _BATCHES = select(batches).where(batches.c.sku == bindparam("of")).order_by(batches.c.id)
 _ALLOCATED = (
     select(order_lines.c.orderid, order_lines.c.qty, allocations.c.batchref)
-    .select_from(allocations.join(order_lines))
-    .where(allocations.c.sku == bindparam("of"))
+    .select_from(order_lines.join(allocations))
+    .where(order_lines.c.sku == bindparam("of"))
     .order_by(allocations.c.id)
 )
 _WAITING = (

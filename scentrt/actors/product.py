@@ -119,6 +119,9 @@ class ProductActor:
                 for envelope in envelopes:
                     envelope.answer(StoreUnavailable(str(error)))
         except Exception:
+            self._has_to_settle = (
+                True  # its supervisor empties the mailbox, whatever was said there
+            )
             _answer_all(envelopes, ActorCrashed(self.mailbox.name))
             raise
         except trio.Cancelled:

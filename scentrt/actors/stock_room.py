@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 import trio
@@ -76,8 +77,8 @@ class StockRoom:
 
         Once the stock room is closed, that is left to its next start.
         """
-        if self._nursery is not None:
-            for sku in skus:
+        for sku in skus:
+            with suppress(ActorStopped):
                 self._ref(sku).tell(Settle(), urgent=True)
 
     async def _sku_of(self, ref: BatchRef) -> Sku:

@@ -16,14 +16,14 @@ from scentrt.domain.commands import (
     PlaceOrder,
     RegisterCustomer,
 )
-from scentrt.domain.names import BatchRef, CustomerName, OrderId
+from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.errors import Busy, CustomerConflict, LineConflict, OrderConflict, StoreUnavailable
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.messagebus import work_through
 from tests.goods import PINE, SEA, line
 from tests.memory_stock import MemoryUnitOfWork
 from tests.memory_store import MemoryStore
-from tests.stock_stage import StockStage, open_stock
+from tests.stock_stage import StagedUnit, StockStage, open_stock
 
 B1, B2 = BatchRef("b-1"), BatchRef("b-2")
 O1, O2 = OrderId("o-1"), OrderId("o-2")
@@ -95,6 +95,38 @@ async def test_what_a_crash_has_left_to_be_done_is_done_at_the_start(
         await wait_all_tasks_blocked()
         assert stage.tables.unsettled == {}
         assert set(stage.tables.allocations) == {(SEA, O1), (SEA, third), (PINE, third)}
+
+
+async def test_an_order_that_is_accepted_while_the_stock_room_closes_is_accepted(
+    autojump_clock: MockClock,
+) -> None:
+    tar = Sku("TAR")
+    async with open_stock() as stage:
+        await stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, PINE, 10))
+        await stage.handle(CreateBatch(BatchRef("b-3"), tar, 10))
+        stage.store.commit_s = 1
+        stage.ask("first", Allocate(O2, SEA, 1))
+        await trio.sleep(0.5)
+        stage.ask("order", PlaceOrder(O1, LINES))
+        stage.ask("under way", Allocate(O2, tar, 1))  # keeps the stock room from closing at once
+        await trio.sleep(1)
+    assert stage.outcomes["order"] is None
+    assert set(stage.tables.unsettled) == {(SEA, O1), (PINE, O1)}
+
+
+async def test_a_crash_forgets_no_line_of_an_order_even_if_nobody_asks_any_more(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_stock(new_unit=StagedUnit) as stage:
+        await stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, PINE, 10))
+        monkeypatch.setattr(StagedUnit, "broken", frozenset({SEA}))
+        stage.ask("crash", Allocate(O2, SEA, 1))
+        await stage.handle(PlaceOrder(O1, LINES))
+        await trio.sleep(5)
+        assert stage.tables.unsettled == {(SEA, O1): Unsettled.FILL}
+        monkeypatch.setattr(StagedUnit, "broken", frozenset())
+        await trio.sleep(5)
+        assert stage.tables.allocations == {(SEA, O1): B1}
 
 
 async def test_a_start_without_a_database_does_it_when_there_is_one(

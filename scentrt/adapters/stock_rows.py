@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import bindparam, delete, func, literal, select, update
+from sqlalchemy import Table, bindparam, delete, func, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +32,6 @@ from scentrt.service_layer.changes import Changes, LineKey
 from scentrt.service_layer.deliveries import Kind
 
 Row: TypeAlias = dict[str, Any]
-Table: TypeAlias = Any
 
 _BUMP_VERSION = (
     update(products)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,7 +19,6 @@ from simulators.latency import benches
 from simulators.latency.benches import Run
 from simulators.latency.figures import Comparison, machine, table
 from simulators.latency.line import Unanswered
-from simulators.latency.venue import open_venue
 
 app = typer.Typer(add_completion=False)
 out, err = Console(), Console(stderr=True)
@@ -62,8 +62,14 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = datetime.now(UTC)
     try:
-        with err.status("both servers start") as status, open_venue() as venue:
-            run = Run(venue, rounds, samples, tuple(audience or (100, 500)), status.update)
+        with err.status("") as status:
+            run = Run(
+                rounds,
+                samples,
+                tuple(audience or (100, 500)),
+                tell=status.update,
+                remark=partial(err.print, soft_wrap=True),
+            )
             rows = [
                 row
                 for bench in only or Bench

@@ -1,23 +1,22 @@
-"""What is measured: each bench takes a `Run` and yields what came out."""
+"""What is measured of the server as such: each bench takes a `Run` and yields what came out."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias
 
-from simulators.connection import Message
+from simulators.latency.engine import Engine, accepted
 from simulators.latency.figures import Comparison, Series, Unit
-from simulators.latency.line import Audience, Line, Unanswered, frame, greet, message_frame, told
-from simulators.latency.offset import Offset, unix_ahead_ms
-from simulators.latency.venue import ROWS, SCENT, SEATS_PER_ROW, ZONE, Venue
+from simulators.latency.line import Audience, Line, frame, greet, message_frame, told
+from simulators.latency.venue import ZONE, Hall, open_reference, open_server
+
+HALL = Hall(rows=10, seats_per_row=10)
+"""Enough seats that each is free again when its turn comes, however fast the cues."""
 
 WINDOW = 64
 """Cues under way in a pipeline: some milliseconds of work, and far from what a mailbox holds."""
-
-PINGS = 50
 
 SHOT = 50
 """One cue to an audience takes about as long as so many to nobody."""
@@ -31,13 +30,13 @@ Turn: TypeAlias = Callable[[int], Batch]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How much is measured, and where; `tell` hears how far it has come."""
+    """How much is measured; `tell` hears how far it has come, `remark` what is left out."""
 
-    venue: Venue
     rounds: int
     samples: int
     audiences: tuple[int, ...]
     tell: Callable[[str], None]
+    remark: Callable[[str], None]
 
     def compare(
         self, bench: str, unit: Unit, samples: int, reference: Turn, subject: Turn
@@ -53,48 +52,28 @@ class Run:
         return Comparison(bench, beside, series)
 
 
-class Engine:
-    """A game that sends cues, each to the next seat and under an id of its own."""
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where the server and the reference are reached."""
 
-    def __init__(self, url: str) -> None:
-        self.line = Line(url)
-        greet(self.line, "engine", "bench")
-        self.close = self.line.close
-        self._numbers = itertools.count()
+    server: str
+    reference: str
 
-    def cues(self, count: int, **fields: object) -> list[bytes]:
-        """Return so many cues with these fields, ready to be sent."""
-        return [message_frame({**self._next_cue(), **fields}) for _ in range(count)]
 
-    def find_offset(self) -> Offset:
-        """Compare clocks with the server."""
-        offset = Offset(unix_ahead_ms())
-        for number in range(PINGS):
-            ping = message_frame({"type": "ping", "id": f"ping-{number}", "t0": 0})
-            sent, came, text = self.line.exchange(ping)
-            pong = told(text, "pong")
-            offset.learn(sent * 1000, pong["t1"], pong["t2"], came * 1000)
-        return offset
-
-    def _next_cue(self) -> Message:
-        number = next(self._numbers)
-        row, seat = divmod(number % (ROWS * SEATS_PER_ROW), SEATS_PER_ROW)
-        return {
-            "type": "cue",
-            "id": number,
-            "scent": SCENT,
-            # The least there is, so that no seat is ever busy or has had enough.
-            "intensity": 0.01,
-            "duration_ms": 1,
-            "to": {"seats": [f"{ZONE}-{row + 1}-{seat + 1}"]},
-        }
+@contextmanager
+def open_venue(run: Run) -> Iterator[Venue]:
+    """Run a server with dispensers in memory and the reference for as long as the block lasts."""
+    run.tell("both servers start")
+    with open_server(HALL.plan(), "--simulate") as server, open_reference() as reference:
+        yield Venue(server.gateway, reference)
 
 
 def cue(run: Run) -> Iterator[Comparison]:
     """From sending a cue to its driver call and to its answer, beside the round trip of an echo."""
     with (
-        closing(Engine(run.venue.server)) as engine,
-        closing(Line(run.venue.reference + "/echo")) as echo,
+        open_venue(run) as venue,
+        closing(Engine(venue.server, HALL.seats)) as engine,
+        closing(Line(venue.reference + "/echo")) as echo,
     ):
 
         def echoes(samples: int) -> Batch:
@@ -103,19 +82,11 @@ def cue(run: Run) -> Iterator[Comparison]:
 
         def cues(samples: int) -> Batch:
             offset = engine.find_offset()
-            to_driver, to_answer, inside = [], [], []
-            for each in engine.cues(samples, report=True):
-                sent, came, text = engine.line.exchange(each)
-                due_ms = _accepted(text)["due"]
-                report = told(engine.line.text(), "report")
-                inside_ms = report["lateness_ms"] + report["last_ms"]
-                to_driver.append(offset.here_ms(due_ms + inside_ms) - sent * 1000)
-                to_answer.append((came - sent) * 1000)
-                inside.append(inside_ms)
+            timed = [engine.time(each, offset) for each in engine.cues(samples, report=True)]
             return {
-                "cue to driver": to_driver,
-                "cue to answer": to_answer,
-                "received to driver": inside,
+                "cue to driver": [each.to_driver_ms for each in timed],
+                "cue to answer": [each.to_answer_ms for each in timed],
+                "received to driver": [each.inside_ms for each in timed],
             }
 
         yield run.compare("cue", "ms", run.samples, echoes, cues)
@@ -124,8 +95,9 @@ def cue(run: Run) -> Iterator[Comparison]:
 def pipelined(run: Run) -> Iterator[Comparison]:
     """Cues a second on one connection that always has some under way, beside echoes a second."""
     with (
-        closing(Engine(run.venue.server)) as engine,
-        closing(Line(run.venue.reference + "/echo")) as echo,
+        open_venue(run) as venue,
+        closing(Engine(venue.server, HALL.seats)) as engine,
+        closing(Line(venue.reference + "/echo")) as echo,
     ):
 
         def echoes(samples: int) -> Batch:
@@ -135,7 +107,7 @@ def pipelined(run: Run) -> Iterator[Comparison]:
         def cues(samples: int) -> Batch:
             rate, answers = _pipeline(engine.line, engine.cues(samples))
             for answer in answers:
-                _accepted(answer)
+                accepted(answer)
             return {"cues": [rate]}
 
         yield run.compare("pipelined", "/s", 2 * run.samples, echoes, cues)
@@ -144,28 +116,29 @@ def pipelined(run: Run) -> Iterator[Comparison]:
 def fan_out(run: Run) -> Iterator[Comparison]:
     """From sending a cue to the last of an audience, beside `send_message` to as many."""
     with ExitStack() as stack:
-        engine = stack.enter_context(closing(Engine(run.venue.server)))
-        crier = stack.enter_context(closing(Line(run.venue.reference + "/crier")))
+        venue = stack.enter_context(open_venue(run))
+        engine = stack.enter_context(closing(Engine(venue.server, HALL.seats)))
+        crier = stack.enter_context(closing(Line(venue.reference + "/crier")))
         goggles = stack.enter_context(closing(Audience()))
         crowd = stack.enter_context(closing(Audience()))
 
         def cries(samples: int) -> Batch:
             # The reference says, to as many, what the server said.
-            _accepted(engine.line.exchange(*engine.cues(1)).text)
+            accepted(engine.line.exchange(*engine.cues(1)).text)
             said = frame(goggles.gather().text)
             return {"send_message to each": _shots(crier, [said] * samples, crowd)}
 
         def cues(samples: int) -> Batch:
             took_ms = _shots(engine.line, engine.cues(samples), goggles)
             for _ in took_ms:
-                _accepted(engine.line.text())
+                accepted(engine.line.text())
             return {"cue to the last": took_ms}
 
         for size in sorted(run.audiences):
             run.tell(f"fan-out {size}: they take their seats")
             while len(goggles) < size:
-                goggles.join(_wear(run.venue.server, f"player-{len(goggles) + 1}"))
-                crowd.join(Line(run.venue.reference + "/audience"))
+                goggles.join(_wear(venue.server, f"player-{len(goggles) + 1}"))
+                crowd.join(Line(venue.reference + "/audience"))
             shots = max(1, run.samples // SHOT)
             yield run.compare(f"fan-out {size}", "ms", shots, cries, cues)
 
@@ -199,11 +172,3 @@ def _wear(url: str, name: str) -> Line:
     watch = {"type": "subscribe", "id": 2, "events": ["scent"], "zones": [ZONE]}
     told(line.exchange(message_frame(watch)).text, "subscribed")
     return line
-
-
-def _accepted(text: bytes) -> Message:
-    """Return the answer to a cue; one that did not reach its seat is not what we measure."""
-    answer = told(text, "accepted")
-    if answer["targets"] != 1:
-        raise Unanswered(f"a cue did not reach its seat: {text.decode()}")
-    return answer

@@ -1,0 +1,82 @@
+"""A game that sends cues, and how long each of them takes."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from simulators.connection import Message
+from simulators.latency.line import Line, Unanswered, greet, message_frame, told
+from simulators.latency.offset import Offset, unix_ahead_ms
+from simulators.latency.venue import SCENT
+
+PINGS = 50
+
+
+class Timed(NamedTuple):
+    """How long a cue took, in milliseconds; which moments these are, the package says."""
+
+    to_driver_ms: float
+    to_answer_ms: float
+    inside_ms: float
+    spread_ms: float
+    """From the first dispenser's being told to the last one's."""
+
+
+class Engine:
+    """A game that sends cues, each to the next of these seats and under an id of its own."""
+
+    def __init__(self, url: str, seats: Sequence[str]) -> None:
+        self.line = Line(url)
+        greet(self.line, "engine", "bench")
+        self.close = self.line.close
+        self._seats = seats
+        self._numbers = itertools.count()
+
+    def cues(self, count: int, **fields: object) -> list[bytes]:
+        """Return so many cues with these fields, ready to be sent."""
+        return [message_frame({**self._next_cue(), **fields}) for _ in range(count)]
+
+    def time(self, cue: bytes, offset: Offset, targets: int = 1) -> Timed:
+        """Send a cue that asks for a report, and wait for that."""
+        sent, came, text = self.line.exchange(cue)
+        due_ms = accepted(text, targets)["due"]
+        report = told(self.line.text(), "report")
+        if report["written"] != targets:
+            raise Unanswered(f"a cue did not reach every dispenser: {report}")
+        inside_ms = report["lateness_ms"] + report["last_ms"]
+        return Timed(
+            to_driver_ms=offset.here_ms(due_ms + inside_ms) - sent * 1000,
+            to_answer_ms=(came - sent) * 1000,
+            inside_ms=inside_ms,
+            spread_ms=report["last_ms"] - report["first_ms"],
+        )
+
+    def find_offset(self) -> Offset:
+        """Compare clocks with the server."""
+        offset = Offset(unix_ahead_ms())
+        for number in range(PINGS):
+            ping = message_frame({"type": "ping", "id": f"ping-{number}", "t0": 0})
+            sent, came, text = self.line.exchange(ping)
+            pong = told(text, "pong")
+            offset.learn(sent * 1000, pong["t1"], pong["t2"], came * 1000)
+        return offset
+
+    def _next_cue(self) -> Message:
+        number = next(self._numbers)
+        return {
+            "type": "cue",
+            "id": number,
+            "scent": SCENT,
+            # The least there is, so that no seat is ever busy or has had enough.
+            "intensity": 0.01,
+            "duration_ms": 1,
+            "to": {"seats": [self._seats[number % len(self._seats)]]},
+        }
+
+
+def accepted(text: bytes, targets: int = 1) -> Message:
+    """Return the answer to a cue; one that did not reach its seats is not what we measure."""
+    answer = told(text, "accepted")
+    if answer["targets"] != targets:
+        raise Unanswered(f"a cue did not reach its seats: {text.decode()}")
+    return answer

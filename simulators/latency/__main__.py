@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from simulators.latency import benches
+from simulators.latency import benches, gatt
 from simulators.latency.benches import Run
 from simulators.latency.figures import Comparison, machine, table
 from simulators.latency.line import Unanswered
@@ -30,12 +30,14 @@ class Bench(StrEnum):
     CUE = "cue"
     PIPELINED = "pipelined"
     FAN_OUT = "fan-out"
+    GATT = "gatt"
 
 
 BENCHES: Final[dict[Bench, Callable[[Run], Iterator[Comparison]]]] = {
     Bench.CUE: benches.cue,
     Bench.PIPELINED: benches.pipelined,
     Bench.FAN_OUT: benches.fan_out,
+    Bench.GATT: gatt.gatt,
 }
 
 

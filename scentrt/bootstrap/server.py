@@ -41,7 +41,8 @@ from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
 from scentrt.entrypoints.gateway.fanout import FanOut
 from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
 from scentrt.entrypoints.gateway.session import Sessions
-from scentrt.entrypoints.http import Readiness, create_app, serve_http
+from scentrt.entrypoints.http.app import Readiness, create_app
+from scentrt.entrypoints.http.server import serve_http
 from scentrt.errors import ConfigError, StoreUnavailable
 from scentrt.service_layer.deliveries import Outlets
 from scentrt.theatre_file import load_theatre
@@ -188,7 +189,7 @@ async def open_server(
                     for actor in actors.values():
                         await actor.opened.wait()
                     await doors.start(gateway.run, [listener_of(gateway_socket)])
-                    doors.start_soon(serve_http, app, http_socket, stopping)
+                    doors.start_soon(serve_http, app, listener_of(http_socket), stopping)
                     try:
                         yield Server(
                             gateway_url=url_of("ws", gateway_socket) + "/",

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from scentrt.domain.cues import ZoneId
-from scentrt.entrypoints.http import Readiness, create_app
+from scentrt.entrypoints.http.app import Readiness, create_app
 from simulators.client import Refused, open_client
 from tests.conftest import House
 from tests.e2e.speaking import until

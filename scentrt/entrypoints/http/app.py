@@ -2,23 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from socket import socket
-from typing import cast
 
-import trio
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
-from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import Framework
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import scentrt
-
-GRACE_S = 1.0
-"""How long a request that is under way may take when the server stops."""
 
 
 class Alive(BaseModel):
@@ -89,13 +80,3 @@ class TokenCheck:
                     headers={"WWW-Authenticate": "Bearer"},
                 )
         await app(scope, receive, send)
-
-
-async def serve_http(app: FastAPI, listening: socket, stopping: trio.Event) -> None:
-    """Serve `app` on a socket that listens already, until `stopping` is set."""
-    config = Config()
-    config.bind = [f"fd://{listening.dup().detach()}"]  # a duplicate, since Hypercorn closes it
-    config.errorlog = None
-    config.graceful_timeout = GRACE_S
-    # Hypercorn types an application by its own names for what ASGI sends.
-    await serve(cast(Framework, app), config, shutdown_trigger=stopping.wait)

@@ -1,0 +1,1 @@
+"""The HTTP edge: how the server is, and the stock."""

@@ -32,6 +32,11 @@ from scentrt.bootstrap.bluetooth import (
     with_a_device_at_every_seat,
     with_devices_at,
 )
+from scentrt.bootstrap.readings import (
+    readings_of_gateway,
+    readings_of_stock,
+    readings_of_theatre,
+)
 from scentrt.bootstrap.sockets import listener_of, listening_on, url_of
 from scentrt.bootstrap.stock import Stock, build_stock, hear_redis, ways_out
 from scentrt.config import Settings, is_loopback
@@ -41,7 +46,9 @@ from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
 from scentrt.entrypoints.gateway.fanout import FanOut
 from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
 from scentrt.entrypoints.gateway.session import Sessions
-from scentrt.entrypoints.http.app import Readiness, create_app
+from scentrt.entrypoints.http.app import create_app
+from scentrt.entrypoints.http.health import Readiness
+from scentrt.entrypoints.http.metrics import Metrics
 from scentrt.entrypoints.http.server import serve_http
 from scentrt.errors import ConfigError, StoreUnavailable
 from scentrt.service_layer.deliveries import Outlets
@@ -163,11 +170,22 @@ async def open_server(
                 limits,
                 GatewaySettings(settings.gateway.max_silence_ms, settings.limits.messages_per_s),
             )
+            readings = [
+                *readings_of_theatre(
+                    plan, actors, linked, guests, latch, simulated=settings.simulate
+                ),
+                *readings_of_gateway(gateway, fanout),
+                *readings_of_stock(stock, ledger),
+            ]
             app = create_app(
+                stock.bus,
+                stock.views,
                 partial(_readiness, plan, actors, linked, ledger, fanout, outbox),
-                None
+                Metrics(readings),
+                lets_in=None
                 if is_loopback(settings.http.host)
                 else partial(doorkeeper.lets_in, "operator"),
+                allows_origin=doorkeeper.allows_origin,
             )
             stopping = trio.Event()
             # What is inside ends first. The doors are outside the links, so that a client who

@@ -6,7 +6,9 @@ import httpx
 import pytest
 
 from scentrt.domain.cues import ZoneId
-from scentrt.entrypoints.http.app import Readiness, create_app
+from scentrt.entrypoints.http.app import create_app
+from scentrt.entrypoints.http.health import Readiness
+from scentrt.entrypoints.http.metrics import Metrics
 from simulators.client import Refused, open_client
 from tests.conftest import House
 from tests.e2e.speaking import until
@@ -14,20 +16,23 @@ from tests.e2e.speaking import until
 READY = Readiness()
 
 
-def client(readiness: Readiness, lets_in: Callable[[str | None], bool] | None) -> httpx.AsyncClient:
-    app = create_app(lambda: readiness, lets_in)
+def client(
+    house: House, readiness: Readiness, lets_in: Callable[[str | None], bool] | None
+) -> httpx.AsyncClient:
+    stock = house.server.stock
+    app = create_app(stock.bus, stock.views, lambda: readiness, Metrics(), lets_in=lets_in)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://roxy")
 
 
 @pytest.fixture
-async def closed() -> AsyncIterator[httpx.AsyncClient]:
+async def closed(house: House) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that lets in whoever says `open sesame`."""
-    async with client(READY, lambda token: token == "open sesame") as http:
+    async with client(house, READY, lambda token: token == "open sesame") as http:
         yield http
 
 
-async def test_a_server_that_can_serve_says_so_and_what_is_amiss_all_the_same() -> None:
-    async with client(Readiness(remarks=("the database is 6.0 s behind",)), None) as http:
+async def test_a_server_that_can_serve_says_so_and_what_is_amiss_all_the_same(house: House) -> None:
+    async with client(house, Readiness(remarks=("the database is 6.0 s behind",)), None) as http:
         assert (await http.get("/healthz")).json() == {"status": "alive"}
         answer = await http.get("/readyz")
     assert answer.status_code == 200
@@ -38,8 +43,8 @@ async def test_a_server_that_can_serve_says_so_and_what_is_amiss_all_the_same() 
     }
 
 
-async def test_a_server_that_cannot_serve_says_why_and_is_alive_all_the_same() -> None:
-    async with client(Readiness(reasons=("zone A is not open",)), None) as http:
+async def test_a_server_that_cannot_serve_says_why_and_is_alive_all_the_same(house: House) -> None:
+    async with client(house, Readiness(reasons=("zone A is not open",)), None) as http:
         assert (await http.get("/healthz")).status_code == 200
         answer = await http.get("/readyz")
     assert answer.status_code == 503

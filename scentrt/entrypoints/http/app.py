@@ -1,82 +1,88 @@
-"""The HTTP server: whether the server is alive, and whether it can serve."""
+"""The application that is served over HTTP."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi_offline import FastAPIOffline
+from starlette.middleware import Middleware
 
 import scentrt
+from scentrt.entrypoints.http.document import schemas_of_bodies
+from scentrt.entrypoints.http.gate import OriginCheck, TokenCheck
+from scentrt.entrypoints.http.health import Readiness, add_health
+from scentrt.entrypoints.http.metrics import (
+    CONTENT_TYPE_LATEST,
+    CountedOwner,
+    CountedRequests,
+    Metrics,
+)
+from scentrt.entrypoints.http.refusals import add_refusals
+from scentrt.entrypoints.http.stock_commands import StockCommands
+from scentrt.entrypoints.http.stock_pages import StockPages
+from scentrt.service_layer.messagebus import Owner
+from scentrt.service_layer.views import Views
 
+_ABOUT = """\
+Orders are allocated to batches here, durably: whatever was answered with 201 or 202 is on disk.
 
-class Alive(BaseModel):
-    """The process runs."""
-
-    status: str = "alive"
-
-
-class Ready(BaseModel):
-    """Whether the server can serve; `reasons` say why not, `remarks` what is amiss all the same."""
-
-    ready: bool
-    reasons: list[str] = []
-    remarks: list[str] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """What stands in the way of serving, and what is amiss without standing in the way."""
-
-    reasons: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+The same request may be sent again at any time, and changes nothing that is done already; 503 asks
+for that. Quantities are whole numbers. Names are one line of text; in a path, percent-encode them.
+Errors are `{"message": "…"}`, but for what does not fit: 422 says where.
+"""
 
 
 def create_app(
-    readiness: Callable[[], Readiness], lets_in: Callable[[str | None], bool] | None = None
+    bus: Owner,
+    views: Views,
+    readiness: Callable[[], Readiness],
+    metrics: Metrics,
+    *,
+    lets_in: Callable[[str | None], bool] | None = None,
+    allows_origin: Callable[[str], bool] = lambda _: False,
 ) -> FastAPI:
-    """Build the application; `readiness` is asked at each request and must not wait.
+    """Build the application.
 
-    With `lets_in`, every request must bring a bearer token that it says yes to.
+    Args:
+      bus: where commands are handed in, a `MessageBus`.
+      readiness: asked at each request; must not wait.
+      lets_in: if given, every request must bring a bearer token that it says yes to.
+      allows_origin: without tokens, which web pages may call, beside this server's own.
     """
-    app = FastAPI(title="ScentRT", version=scentrt.__version__)
-    if lets_in is not None:
-        app.add_middleware(TokenCheck, lets_in=lets_in)
+    gate = (
+        Middleware(OriginCheck, allows=allows_origin)
+        if lets_in is None
+        else Middleware(TokenCheck, lets_in=lets_in)
+    )
+    app = FastAPIOffline(  # its /docs loads nothing from elsewhere
+        title="ScentRT",
+        version=scentrt.__version__,
+        description=_ABOUT,
+        redoc_url=None,
+        middleware=[Middleware(CountedRequests, metrics=metrics), gate],
+    )
+    StockCommands(CountedOwner(bus, metrics)).add_to(app)
+    StockPages(views).add_to(app)
+    add_health(app, readiness)
+    add_refusals(app)
 
-    @app.get("/healthz")
-    async def healthz() -> Alive:
-        """Answer 200 as long as the process is alive."""
-        return Alive()
+    @app.get(
+        "/metrics",
+        tags=["server"],
+        response_class=Response,
+        responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+    )
+    async def metrics_page() -> Response:
+        """Tell Prometheus how the server is."""
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/readyz", responses={503: {"model": Ready, "description": "Not able to serve"}})
-    async def readyz(response: Response) -> Ready:
-        """Answer 200 when cues are taken, 503 and why when they are not."""
-        now = readiness()
-        if now.reasons:
-            response.status_code = 503
-        return Ready(ready=not now.reasons, reasons=list(now.reasons), remarks=list(now.remarks))
-
+    _complete_document(app, protected=lets_in is not None)
     return app
 
 
-class TokenCheck:
-    """Turn away, with 401, whoever brings no token or a wrong one."""
-
-    def __init__(self, app: ASGIApp, lets_in: Callable[[str | None], bool]) -> None:
-        self._app = app
-        self._lets_in = lets_in
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on if it may come in."""
-        app = self._app
-        if scope["type"] == "http":
-            scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not self._lets_in(token.strip()):
-                app = JSONResponse(
-                    {"message": "Send an operator's token: 'Authorization: Bearer …'"},
-                    status_code=401,
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
-        await app(scope, receive, send)
+def _complete_document(app: FastAPI, *, protected: bool) -> None:
+    document = app.openapi()  # which is kept
+    components = document["components"]
+    components["schemas"] |= schemas_of_bodies()
+    if protected:
+        components["securitySchemes"] = {"operator": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"operator": []}]

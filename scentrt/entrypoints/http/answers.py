@@ -1,0 +1,187 @@
+"""What is told of the stock over HTTP."""
+
+from datetime import date
+from typing import Literal, Self
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from scentrt.service_layer.views import (
+    AllocationView,
+    BatchView,
+    CustomerView,
+    LineView,
+    OrderView,
+    ProductView,
+)
+
+
+class Json(Response):
+    """An answer that is JSON already."""
+
+    media_type = "application/json"
+
+
+OK = b'"OK"'
+
+
+class Allocated(BaseModel):
+    """Where a line of an order comes from."""
+
+    sku: str
+    batchref: str
+
+    @classmethod
+    def of(cls, view: AllocationView) -> Self:
+        """Tell of an allocation."""
+        return cls(sku=view.sku, batchref=view.batchref)
+
+
+class Batch(BaseModel):
+    """Stock of a product, in the warehouse where `eta` is null."""
+
+    ref: str
+    eta: date | None
+    purchased: int
+    allocated: int
+    available: int
+
+    @classmethod
+    def of(cls, view: BatchView) -> Self:
+        """Tell of a batch."""
+        return cls(
+            ref=view.ref,
+            eta=view.eta,
+            purchased=view.purchased,
+            allocated=view.allocated,
+            available=view.available,
+        )
+
+
+class Product(BaseModel):
+    """A product: its batches, in the order in which they are asked, and what is in all of them.
+
+    `back_orders` is how many lines wait for stock.
+    """
+
+    sku: str
+    purchased: int
+    allocated: int
+    available: int
+    back_orders: int
+    batches: list[Batch]
+
+    @classmethod
+    def of(cls, view: ProductView) -> Self:
+        """Tell of a product."""
+        return cls(
+            sku=view.sku,
+            purchased=view.purchased,
+            allocated=view.allocated,
+            available=view.available,
+            back_orders=view.back_orders,
+            batches=[Batch.of(batch) for batch in view.batches],
+        )
+
+
+class Line(BaseModel):
+    """A line of an order; `accepted` until its product has allocated or back-ordered it."""
+
+    sku: str
+    qty: int
+    state: Literal["accepted", "allocated", "back-ordered"]
+    batchref: str | None
+    eta: date | None
+
+    @classmethod
+    def of(cls, view: LineView) -> Self:
+        """Tell of a line."""
+        allocated: Literal["accepted", "allocated"]
+        allocated = "accepted" if view.batchref is None else "allocated"
+        return cls(
+            sku=view.sku,
+            qty=view.qty,
+            state="back-ordered" if view.back_ordered else allocated,
+            batchref=view.batchref,
+            eta=view.eta,
+        )
+
+
+class Order(BaseModel):
+    """An order, and the lines that it has now; a cancelled one soon has none."""
+
+    orderid: str
+    customer: str | None
+    cancelled: bool
+    lines: list[Line]
+
+    @classmethod
+    def of(cls, view: OrderView) -> Self:
+        """Tell of an order."""
+        return cls(
+            orderid=view.orderid,
+            customer=view.customer,
+            cancelled=view.cancelled,
+            lines=[Line.of(line) for line in view.lines],
+        )
+
+
+class Customer(BaseModel):
+    """Somebody who places orders."""
+
+    name: str
+    address: str
+    email: str
+
+    @classmethod
+    def of(cls, view: CustomerView) -> Self:
+        """Tell of a customer."""
+        return cls(name=view.name, address=view.address, email=view.email)
+
+
+class Products(BaseModel):
+    """Products by their SKUs; `next` is the `after` of the next page, null at the end."""
+
+    products: list[Product]
+    next: str | None
+
+
+class Orders(BaseModel):
+    """Orders by their ids; `next` is the `after` of the next page, null at the end."""
+
+    orders: list[Order]
+    next: str | None
+
+
+class Customers(BaseModel):
+    """Customers by their names; `next` is the `after` of the next page, null at the end."""
+
+    customers: list[Customer]
+    next: str | None
+
+
+class Accepted(BaseModel):
+    """An order that was accepted, and the path where to look what becomes of it."""
+
+    orderid: str
+    location: str
+
+
+class Problem(BaseModel):
+    """Why not, in a sentence."""
+
+    message: str
+
+
+class Misfit(BaseModel):
+    """Where something does not fit, and why not."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class Misfits(BaseModel):
+    """Everything that does not fit."""
+
+    detail: list[Misfit]

@@ -1,0 +1,177 @@
+"""What may be sent to the stock over HTTP: each body is a command, where it fits."""
+
+from datetime import date
+from typing import Annotated, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from scentrt.domain.commands import (
+    Allocate,
+    ChangeBatchEta,
+    ChangeBatchQuantity,
+    CreateBatch,
+    PlaceOrder,
+    RegisterCustomer,
+)
+from scentrt.domain.model import OrderLine
+from scentrt.domain.names import LARGEST_QUANTITY, BatchRef, CustomerName, OrderId, Sku
+from scentrt.domain.orders import MOST_LINES
+
+BodyT = TypeVar("BodyT", bound="Body")
+
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_NAME = StringConstraints(min_length=1, max_length=255, pattern=rf"^[^\s{_CONTROL}][^{_CONTROL}]*$")
+"""One line of text that begins with no space: what can stand in a URL, a log and a subject."""
+
+
+def _iso_date(value: object) -> date:
+    # Pydantic takes seconds since 1970 as well, in quotes, and a year would be some of them.
+    if not isinstance(value, str):
+        raise ValueError("expected an ISO date, like 2026-03-02")  # noqa: TRY004 (told by Pydantic)
+    return date.fromisoformat(value)
+
+
+Eta = Annotated[
+    date,
+    PlainValidator(_iso_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-03-02"]}),
+]
+Stocked = Annotated[int, Field(ge=0, le=LARGEST_QUANTITY, examples=[100])]
+Ordered = Annotated[int, Field(ge=1, le=LARGEST_QUANTITY, examples=[10])]
+RefName = Annotated[BatchRef, _NAME, Field(examples=["batch-001"])]
+SkuName = Annotated[Sku, _NAME, Field(examples=["SEA-BREEZE"])]
+OrderName = Annotated[OrderId, _NAME, Field(examples=["order-17"])]
+Customer = Annotated[CustomerName, _NAME, Field(examples=["Roxy Cinema"])]
+Address = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=1_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+    ),
+    Field(examples=["7 Fleet Street, London"]),
+]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=254, pattern=r"^[^\s@]+@[^\s@]+$"),
+    Field(examples=["box-office@roxy.example"]),
+]
+
+
+class Body(BaseModel):
+    """A JSON object of these fields and no others, and each of just its type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NewBatch(Body):
+    """A batch in the warehouse or, with an ETA, on its way."""
+
+    ref: RefName
+    sku: SkuName
+    qty: Stocked
+    eta: Eta | None = None
+
+    def command(self) -> CreateBatch:
+        """Return what is asked."""
+        return CreateBatch(self.ref, self.sku, self.qty, self.eta)
+
+
+class NewLine(Body):
+    """A line of an order."""
+
+    orderid: OrderName
+    sku: SkuName
+    qty: Ordered
+
+    def command(self) -> Allocate:
+        """Return what is asked."""
+        return Allocate(self.orderid, self.sku, self.qty)
+
+
+class NewQuantity(Body):
+    """How many a batch has."""
+
+    qty: Stocked
+
+    def command(self, ref: BatchRef) -> ChangeBatchQuantity:
+        """Return what is asked."""
+        return ChangeBatchQuantity(ref, self.qty)
+
+
+class NewEta(Body):
+    """When a batch arrives; null if it has."""
+
+    eta: Eta | None
+
+    def command(self, ref: BatchRef) -> ChangeBatchEta:
+        """Return what is asked."""
+        return ChangeBatchEta(ref, self.eta)
+
+
+class OrderedLine(Body):
+    """So many of one product."""
+
+    sku: SkuName
+    qty: Ordered
+
+
+class NewOrder(Body):
+    """Lines of different products; its customer, where one is told, is written to."""
+
+    orderid: OrderName
+    lines: Annotated[tuple[OrderedLine, ...], Field(min_length=1, max_length=MOST_LINES)]
+    customer: Customer | None = None
+
+    def command(self) -> PlaceOrder:
+        """Return what is asked."""
+        lines = tuple(OrderLine(self.orderid, line.sku, line.qty) for line in self.lines)
+        return PlaceOrder(self.orderid, lines, self.customer)
+
+
+class NewCustomer(Body):
+    """Somebody who places orders, and is written to about them."""
+
+    name: Customer
+    address: Address
+    email: Email
+
+    def command(self) -> RegisterCustomer:
+        """Return what is asked."""
+        return RegisterCustomer(self.name, self.address, self.email)
+
+
+BODIES = (NewBatch, NewLine, NewQuantity, NewEta, NewOrder, NewCustomer)
+
+
+async def read(body: type[BodyT], request: Request) -> BodyT:
+    """Return the body of a request, parsed and validated in one go.
+
+    Raises `RequestValidationError`, which says where it does not fit. JSON has to be called JSON:
+    a browser lets any page send other types to anybody, and asks before it sends this one.
+    """
+    if not _is_json(request.headers.get("content-type", "")):
+        what = {"type": "content_type", "msg": "Send JSON, with Content-Type: application/json"}
+        raise RequestValidationError([{**what, "loc": ("header", "content-type")}])
+    try:
+        return body.model_validate_json(await request.body())
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError(
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in problems]
+        ) from error
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )

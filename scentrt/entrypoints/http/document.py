@@ -1,0 +1,79 @@
+"""What the OpenAPI document says of a route, beyond what FastAPI sees in its function."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from scentrt.entrypoints.http.answers import Misfits, Problem
+from scentrt.entrypoints.http.bodies import BODIES
+
+_MISFITS = {
+    "detail": [
+        {
+            "type": "greater_than_equal",
+            "loc": ["body", "qty"],
+            "msg": "Input should be greater than or equal to 1",
+        }
+    ]
+}
+
+
+def told(
+    status: int,
+    what: str,
+    example: object,
+    *,
+    gives: type[BaseModel] | None = None,
+    takes: type[BaseModel] | None = None,
+    refuses: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """Describe a route of the stock, as keywords for FastAPI.
+
+    Args:
+      status: that of an answer; `what` says what it means, and `example` is one.
+      gives: the shape of the answer, where it is an object.
+      takes: the shape of the body, where there is one.
+      refuses: messages by their status.
+    """
+    refused = {**(refuses or {}), 503: "The database is away: disk I/O error"}
+    responses: dict[int, dict[str, Any]] = {status: _response(what, gives, example)}
+    responses |= {no: _response(_WHY[no], Problem, {"message": m}) for no, m in refused.items()}
+    responses[503]["headers"] = {
+        "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}
+    }
+    described: dict[str, Any] = {"status_code": status, "responses": responses}
+    if takes is not None:
+        schema = {"$ref": f"#/components/schemas/{takes.__name__}"}
+        responses[422] = _response("The body does not fit", Misfits, _MISFITS)
+        described["openapi_extra"] = {
+            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
+        }
+    return described
+
+
+_WHY = {
+    400: "What is named there is not known",
+    404: "There is nothing of this name",
+    409: "The name is that of something else",
+    503: "Try again",
+}
+
+
+def _response(what: str, model: type[BaseModel] | None, example: object) -> dict[str, Any]:
+    shape = {} if model is None else {"model": model}
+    return {
+        **shape,
+        "description": what,
+        "content": {"application/json": {"example": example}},
+    }
+
+
+def schemas_of_bodies() -> dict[str, Any]:
+    """Return the shapes to which routes refer by the name of a body."""
+    _, found = models_json_schema(
+        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
+    )
+    schemas: dict[str, Any] = found["$defs"]
+    return schemas

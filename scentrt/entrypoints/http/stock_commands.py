@@ -1,0 +1,178 @@
+"""What can be asked of the stock over HTTP.
+
+These are called often, so each answer but one is there before it is needed.
+"""
+
+from typing import Annotated, TypeAlias
+from urllib.parse import quote
+
+from fastapi import FastAPI, Path, Request, Response
+
+from scentrt.domain.commands import CancelOrder, ReceiveBatch
+from scentrt.domain.names import BatchRef, OrderId
+from scentrt.entrypoints.http.answers import OK, Accepted, Json
+from scentrt.entrypoints.http.bodies import (
+    NewBatch,
+    NewCustomer,
+    NewEta,
+    NewLine,
+    NewOrder,
+    NewQuantity,
+    read,
+)
+from scentrt.entrypoints.http.document import told
+from scentrt.service_layer.messagebus import Owner
+
+RefInPath: TypeAlias = Annotated[str, Path(description="The reference of a batch")]
+OrderInPath: TypeAlias = Annotated[str, Path(description="The id of an order")]
+
+_NO_SKU = {400: "Invalid sku SEA-BREEZE"}
+_NO_BATCH = {404: "Unknown batch batch-001"}
+
+
+class StockCommands:
+    """Hand in what comes over HTTP at the message bus.
+
+    Whatever was answered with 201 or 202 is on disk.
+    """
+
+    def __init__(self, bus: Owner) -> None:
+        self._bus = bus
+
+    def add_to(self, app: FastAPI) -> None:
+        """Add the routes, those first that are called most."""
+        app.post(
+            "/allocate",
+            tags=["orders"],
+            summary="Allocate a line",
+            **told(
+                202,
+                "Allocated, or out of stock",
+                "OK",
+                takes=NewLine,
+                refuses={**_NO_SKU, 409: "Order order-17 has a line of 5 SEA-BREEZE already"},
+            ),
+        )(self.allocate)
+        app.post(
+            "/add_batch",
+            tags=["stock"],
+            summary="Make a batch known",
+            **told(
+                201,
+                "It is known",
+                "OK",
+                takes=NewBatch,
+                refuses={409: "Batch batch-001 is another one: its SKU, quantity or ETA differs"},
+            ),
+        )(self.add_batch)
+        # Names may have slashes in them, hence the paths.
+        app.post(
+            "/batches/{ref:path}/quantity",
+            tags=["stock"],
+            summary="Set how many a batch has",
+            **told(202, "So many it has", "OK", takes=NewQuantity, refuses=_NO_BATCH),
+        )(self.change_quantity)
+        app.post(
+            "/batches/{ref:path}/eta",
+            tags=["stock"],
+            summary="Set when a batch arrives",
+            **told(202, "It arrives then", "OK", takes=NewEta, refuses=_NO_BATCH),
+        )(self.change_eta)
+        app.post(
+            "/batches/{ref:path}/receive",
+            tags=["stock"],
+            summary="Take a shipment into the warehouse",
+            **told(202, "It is there", "OK", refuses=_NO_BATCH),
+        )(self.receive)
+        app.post(
+            "/orders",
+            tags=["orders"],
+            summary="Place an order of many lines",
+            **told(
+                202,
+                "Accepted, all of it",
+                {"orderid": "order-17", "location": "/orders/order-17"},
+                gives=Accepted,
+                takes=NewOrder,
+                refuses={
+                    **_NO_SKU,
+                    409: "Order order-17 was placed with other lines or by another",
+                },
+            ),
+        )(self.place_order)
+        app.post(
+            "/orders/{orderid:path}/cancel",
+            tags=["orders"],
+            summary="Cancel an order",
+            **told(202, "Its lines are given up", "OK", refuses={404: "Unknown order order-17"}),
+        )(self.cancel_order)
+        app.post(
+            "/customers",
+            tags=["orders"],
+            summary="Make a customer known",
+            **told(
+                201,
+                "It is known",
+                "OK",
+                takes=NewCustomer,
+                refuses={409: "Customer Roxy Cinema is registered with another address or e-mail"},
+            ),
+        )(self.register_customer)
+
+    async def allocate(self, request: Request) -> Response:
+        """Allocate a line to the batch that serves it first: the warehouse, then by ETA.
+
+        The same line again changes nothing. Out of stock, it is answered the same and the stock
+        team is told; look at `/allocations/{orderid}`.
+        """
+        line = await read(NewLine, request)
+        await self._bus.handle(line.command())
+        return Json(OK, 202)
+
+    async def add_batch(self, request: Request) -> Response:
+        """Make a batch known, in the warehouse or, with an `eta`, on its way.
+
+        The same batch again changes nothing. Back-orders are filled from it, the oldest first.
+        """
+        batch = await read(NewBatch, request)
+        await self._bus.handle(batch.command())
+        return Json(OK, 201)
+
+    async def change_quantity(self, ref: RefInPath, request: Request) -> Response:
+        """Set how many a batch has; lines that no longer fit are moved, or back-ordered."""
+        quantity = await read(NewQuantity, request)
+        await self._bus.handle(quantity.command(BatchRef(ref)))
+        return Json(OK, 202)
+
+    async def change_eta(self, ref: RefInPath, request: Request) -> Response:
+        """Set when a batch arrives, null if it has. Its lines stay."""
+        eta = await read(NewEta, request)
+        await self._bus.handle(eta.command(BatchRef(ref)))
+        return Json(OK, 202)
+
+    async def receive(self, ref: RefInPath) -> Response:
+        """Take a shipment into the warehouse, as it has arrived. Its lines stay."""
+        await self._bus.handle(ReceiveBatch(BatchRef(ref)))
+        return Json(OK, 202)
+
+    async def place_order(self, request: Request) -> Response:
+        """Accept an order whole, or not at all; then each line is allocated or back-ordered.
+
+        `location` says where to look what has become of them. The same order again changes nothing.
+        """
+        order = await read(NewOrder, request)
+        await self._bus.handle(order.command())
+        location = f"/orders/{quote(order.orderid, safe='')}"
+        accepted = Accepted(orderid=order.orderid, location=location)
+        return Json(accepted.model_dump_json(), 202, {"Location": location})
+
+    async def cancel_order(self, orderid: OrderInPath) -> Response:
+        """Give up every line of an order, however it was asked for. Once more changes nothing."""
+        await self._bus.handle(CancelOrder(OrderId(orderid)))
+        return Json(OK, 202)
+
+    async def register_customer(self, request: Request) -> Response:
+        """Make a customer known, for orders to name; the same one again changes nothing."""
+        customer = await read(NewCustomer, request)
+        await self._bus.handle(customer.command())
+        return Json(OK, 201)

@@ -68,11 +68,12 @@ def create_app(
     @app.get(
         "/metrics",
         tags=["server"],
+        summary="How it is, for Prometheus",
         response_class=Response,
         responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
     )
     async def metrics_page() -> Response:
-        """Tell Prometheus how the server is."""
+        """Return what is counted and measured, by names that begin with `scentrt_`."""
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     _complete_document(app, protected=lets_in is not None)

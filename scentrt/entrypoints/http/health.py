@@ -32,7 +32,7 @@ class Readiness:
 def add_health(app: FastAPI, readiness: Callable[[], Readiness]) -> None:
     """Add the routes; `readiness` is asked at each request and must not wait."""
 
-    @app.get("/healthz", tags=["server"])
+    @app.get("/healthz", tags=["server"], summary="Is it alive")
     async def healthz() -> Alive:
         """Answer 200 as long as the process is alive."""
         return Alive()
@@ -40,6 +40,7 @@ def add_health(app: FastAPI, readiness: Callable[[], Readiness]) -> None:
     @app.get(
         "/readyz",
         tags=["server"],
+        summary="Can it serve",
         responses={503: {"model": Ready, "description": "Not able to serve"}},
     )
     async def readyz(response: Response) -> Ready:

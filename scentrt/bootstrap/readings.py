@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from scentrt.actors.house import Guests, Latch
 from scentrt.actors.ledger import Ledger
+from scentrt.actors.outbox import Outbox
 from scentrt.actors.zone import ZoneActor
 from scentrt.adapters.dispensers.ble import BleDispensers
 from scentrt.bootstrap.stock import Stock
@@ -66,7 +67,7 @@ def readings_of_gateway(gateway: Gateway, fanout: FanOut) -> list[Reading]:
     ]
 
 
-def readings_of_stock(stock: Stock, ledger: Ledger) -> list[Reading]:
+def readings_of_stock(stock: Stock, ledger: Ledger, outbox: Outbox) -> list[Reading]:
     """Read how the writing goes, and how much is in memory."""
     return [
         Reading(
@@ -84,4 +85,23 @@ def readings_of_stock(stock: Stock, ledger: Ledger) -> list[Reading]:
             counts=True,
         ),
         Reading("products_in_memory", "Products with an actor.", lambda: stock.room.in_memory),
+        Reading(
+            "outbox_waiting",
+            "Deliveries that have not arrived; 500 stands for so many or more.",
+            lambda: {kind: float(out.waiting) for kind, out in outbox.health.items()},
+            "kind",
+        ),
+        Reading(
+            "outbox_failing",
+            "1 while the last attempt to deliver has failed.",
+            lambda: {kind: float(out.failing) for kind, out in outbox.health.items()},
+            "kind",
+        ),
+        Reading(
+            "outbox_undeliverable",
+            "Deliveries that were given up since the start, since nobody could ever take them.",
+            lambda: {kind: float(out.undeliverable) for kind, out in outbox.health.items()},
+            "kind",
+            counts=True,
+        ),
     ]

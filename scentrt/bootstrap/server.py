@@ -175,7 +175,7 @@ async def open_server(
                     plan, actors, linked, guests, latch, simulated=settings.simulate
                 ),
                 *readings_of_gateway(gateway, fanout),
-                *readings_of_stock(stock, ledger),
+                *readings_of_stock(stock, ledger, outbox),
             ]
             app = create_app(
                 stock.bus,

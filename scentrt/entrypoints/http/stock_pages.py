@@ -20,7 +20,9 @@ from scentrt.entrypoints.http.answers import (
 )
 from scentrt.entrypoints.http.document import told
 from scentrt.errors import UnknownOrder
-from scentrt.service_layer.views import MOST_PER_PAGE, Views
+from scentrt.service_layer.views import Views
+
+MOST_PER_PAGE = 1_000
 
 ViewT = TypeVar("ViewT")
 

@@ -42,7 +42,7 @@ def measure(
         [*command, *options],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
         env=env and {**os.environ, **env},
     )

@@ -152,17 +152,15 @@ class _Connection:
         if event is h11.NEED_DATA:
             self._waiting.deadline = trio.current_time() + IDLE_S
             with self._waiting:
-                await self._receive()
+                self._http.receive_data(await self._stream.receive_some(_PIECE))
             if self._waiting.cancelled_caught:
                 return None
             self._waiting = trio.CancelScope()
-        with trio.move_on_after(HEAD_WITHIN_S):
-            while event is h11.NEED_DATA:
-                event = self._next_event()
-                if event is h11.NEED_DATA:
-                    await self._receive()
-        if event is h11.NEED_DATA:
-            raise _Refused(408, f"the head of the request took more than {HEAD_WITHIN_S:g} s")
+            event = self._next_event()
+        deadline = trio.current_time() + HEAD_WITHIN_S
+        while event is h11.NEED_DATA:
+            await self._receive_by(deadline, f"the head took more than {HEAD_WITHIN_S:g} s")
+            event = self._next_event()
         if not isinstance(event, h11.Request):
             return None
         if not event.http_version.startswith(b"1."):
@@ -172,17 +170,16 @@ class _Connection:
     async def _read_body(self, request: h11.Request) -> bytes:
         told = dict(request.headers).get(b"content-length", b"0")
         body = bytearray()
-        with trio.move_on_after(BODY_WITHIN_S) as in_time:
-            while max(len(body), int(told)) <= MOST_BODY:
-                match self._next_event():
-                    case h11.Data(data=data):
-                        body += data
-                    case h11.EndOfMessage():
-                        return bytes(body)
-                    case _:
-                        await self._receive()
-        if in_time.cancelled_caught:
-            raise _Refused(408, f"the body took more than {BODY_WITHIN_S:g} s")
+        deadline = trio.current_time() + BODY_WITHIN_S
+        while max(len(body), int(told)) <= MOST_BODY:
+            match self._next_event():
+                case h11.Data(data=data):
+                    body += data
+                case h11.EndOfMessage():
+                    return bytes(body)
+                case _:
+                    late = f"the body took more than {BODY_WITHIN_S:g} s"
+                    await self._receive_by(deadline, late)
         raise _Refused(413, f"the body is larger than {MOST_BODY:,} bytes")
 
     def _next_event(self) -> _Event:
@@ -191,11 +188,15 @@ class _Connection:
         except h11.RemoteProtocolError as error:
             raise _Refused(error.error_status_hint, f"{error!s:.200}") from error
 
-    async def _receive(self) -> None:
+    async def _receive_by(self, deadline: float, late: str) -> None:
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             await self._write(self._http.send(go_on) or b"")
-        self._http.receive_data(await self._stream.receive_some(_PIECE))
+        try:
+            with trio.fail_at(deadline):
+                self._http.receive_data(await self._stream.receive_some(_PIECE))
+        except trio.TooSlowError:
+            raise _Refused(408, late) from None
 
     async def _linger(self) -> None:
         # Closed at once, a socket with something unread takes what was just written with it.
@@ -246,14 +247,16 @@ class _Connection:
         return sent + (self._http.send(h11.EndOfMessage()) or b"") if ends else sent
 
     async def _write(self, data: bytes) -> None:
-        if self._is_lost:
-            return
-        try:
-            for at in range(0, len(data), _PIECE):
-                with trio.fail_after(TAKEN_WITHIN_S):
+        for at in range(0, len(data), _PIECE):
+            if self._is_lost:
+                return
+            in_time = trio.CancelScope(deadline=trio.current_time() + TAKEN_WITHIN_S)
+            try:
+                with in_time:
                     await self._stream.send_all(data[at : at + _PIECE])
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            self._is_lost = True
+            except trio.BrokenResourceError:
+                self._is_lost = True
+            self._is_lost |= in_time.cancelled_caught
 
 
 def _scope_of(request: h11.Request, peer: tuple[str, int]) -> Scope:

@@ -1,8 +1,10 @@
 """What can be looked at over HTTP: what is there, and what became of orders."""
 
-from collections.abc import Sequence
-from typing import Annotated, TypeAlias, TypeVar
+import json
+from collections.abc import Iterable
+from typing import Annotated, TypeAlias
 
+import trio
 from fastapi import FastAPI, Path, Query, Response
 from pydantic import BaseModel, TypeAdapter
 from starlette.exceptions import HTTPException
@@ -23,8 +25,6 @@ from scentrt.errors import UnknownOrder
 from scentrt.service_layer.views import Views
 
 MOST_PER_PAGE = 1_000
-
-ViewT = TypeVar("ViewT")
 
 After: TypeAlias = Annotated[
     str, Query(description="Where the last page ended: its `next`. Nothing begins the list")
@@ -135,13 +135,9 @@ class StockPages:
 
     async def products(self, after: After = "", limit: Limit = PER_PAGE) -> Response:
         """Return products with their batches, by SKU and page by page."""
-        found, more = _page(await self._views.products(Sku(after), limit + 1), limit)
-        return _json(
-            Products(
-                products=[Product.of(view) for view in found],
-                next=found[-1].sku if more else None,
-            )
-        )
+        found = await self._views.products(Sku(after), limit + 1)
+        follows = found[limit - 1].sku if len(found) > limit else None
+        return await _page("products", map(Product.of, found[:limit]), follows)
 
     async def product(self, sku: Annotated[str, Path(description="A product")]) -> Response:
         """Return a product with its batches."""
@@ -152,13 +148,9 @@ class StockPages:
 
     async def orders(self, after: After = "", limit: Limit = PER_PAGE) -> Response:
         """Return orders that were placed as such, by id and page by page."""
-        found, more = _page(await self._views.orders(OrderId(after), limit + 1), limit)
-        return _json(
-            Orders(
-                orders=[Order.of(view) for view in found],
-                next=found[-1].orderid if more else None,
-            )
-        )
+        found = await self._views.orders(OrderId(after), limit + 1)
+        follows = found[limit - 1].orderid if len(found) > limit else None
+        return await _page("orders", map(Order.of, found[:limit]), follows)
 
     async def order(
         self, orderid: Annotated[str, Path(description="The id of an order")]
@@ -171,18 +163,18 @@ class StockPages:
 
     async def customers(self, after: After = "", limit: Limit = PER_PAGE) -> Response:
         """Return customers, by name and page by page."""
-        found, more = _page(await self._views.customers(CustomerName(after), limit + 1), limit)
-        return _json(
-            Customers(
-                customers=[Customer.of(view) for view in found],
-                next=found[-1].name if more else None,
-            )
-        )
+        found = await self._views.customers(CustomerName(after), limit + 1)
+        follows = found[limit - 1].name if len(found) > limit else None
+        return await _page("customers", map(Customer.of, found[:limit]), follows)
 
 
-def _page(found: Sequence[ViewT], limit: int) -> tuple[Sequence[ViewT], bool]:
-    """Return a page, and whether one follows; `found` has one more if so."""
-    return found[:limit], len(found) > limit
+async def _page(name: str, answers: Iterable[BaseModel], follows: str | None) -> Json:
+    items = []
+    for answer in answers:
+        items.append(answer.model_dump_json())
+        await trio.lowlevel.checkpoint()  # for the cues: an order may have a thousand lines
+    listed = ",".join(items)
+    return Json(f'{{"{name}":[{listed}],"next":{json.dumps(follows)}}}')
 
 
 def _json(answer: BaseModel) -> Json:

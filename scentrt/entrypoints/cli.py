@@ -102,7 +102,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where orders are taken over HTTP; /docs tells of it all. Default: 127.0.0.1:5005.",
+            help="Where orders are taken over HTTP, as /docs there says. Default: 127.0.0.1:5005.",
         ),
     ] = None,
     ready_file: Annotated[

@@ -2,16 +2,18 @@
 
 import json
 import logging
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from starlette.types import Receive, Scope, Send
 
 from scentrt.bootstrap.sockets import listener_of, listening_on
 from scentrt.entrypoints.http import server
-from scentrt.entrypoints.http.server import MOST_BODY, serve_http
+from scentrt.entrypoints.http.server import MOST_BODY, REQUESTS_PER_TURN, serve_http
 
 GET = b"GET /who HTTP/1.1\r\nHost: roxy\r\n\r\n"
 HUGE = 8 * 1024 * 1024
@@ -294,6 +296,26 @@ class TestLimits:
                 assert await second.problem() == (503, "too many connections")
             await first.send(GET)
             assert await first.answer() == (200, b"GET /who 0")
+
+
+class TestTurns:
+    async def test_requests_that_come_all_at_once_let_others_go_on_in_between(
+        self, served: Served
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(served.client()) for _ in range(50)]
+            await trio.testing.wait_all_tasks_blocked()
+            for client in clients:
+                os.write(client.stream.socket.fileno(), GET)  # with nobody's turn in between
+            most = 0
+            while len(served.app.seen) < len(clients):
+                before = len(served.app.seen)
+                await trio.lowlevel.checkpoint()
+                most = max(most, len(served.app.seen) - before)
+            # Some may go on late in one round of the loop, and as many early in the next.
+            assert most <= 2 * REQUESTS_PER_TURN
+            for client in clients:
+                assert await client.answer() == (200, b"GET /who 0")
 
 
 class TestFaults:

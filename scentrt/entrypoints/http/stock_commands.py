@@ -135,7 +135,10 @@ class StockCommands:
                 "It is known",
                 "OK",
                 takes=NewCustomer,
-                refuses={409: "Customer Roxy Cinema is registered with another address or e-mail"},
+                refuses={
+                    400: "Invalid customer Roxy Cinema: 'Roxy @x' is no address of e-mail",
+                    409: "Customer Roxy Cinema is registered with another address or e-mail",
+                },
             ),
         )(self.register_customer)
 

@@ -31,13 +31,13 @@ GATT_ROWS = [
     ("24 {}", "first to last"),
 ]
 RADIOS = ["Bumble", "BlueZ"] if is_possible() else ["Bumble"]
-COUNTS = {"cue": 300, "pipelined": 2, "fan-out": 6, "gatt": 74, "24": 2}
+COUNTS = {"cue": 120, "pipelined": 2, "fan-out": 2, "gatt": 30, "24": 2}
 
 
 def measure(
     *options: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "simulators.latency", "--rounds", "2", "--samples", "150"]
+    command = [sys.executable, "-m", "simulators.latency", "--rounds", "2", "--samples", "60"]
     return subprocess.run(
         [*command, *options],
         capture_output=True,

@@ -1,30 +1,20 @@
-"""What a database looks like from outside, before a server opens it: to look at only.
-
-SQLite makes files of its own beside a database also for those who only read it. So where nobody
-has it open and nothing waits in its log, it is read as a file that does not change. Else the log is
-there, and SQLite renews its index of it (`-shm`), as it does for every reader.
-"""
+"""What a database looks like from outside, before a server opens it: to look at only."""
 
 import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from scentrt.adapters.database_lock import holder_of
+from scentrt.adapters.database_reading import file_of, may_change, open_to_read
 from scentrt.adapters.orm import dose_marks, is_new
-from scentrt.adapters.theatre_store import reason_of, sqlite_url
+from scentrt.adapters.theatre_store import reason_of
 from scentrt.errors import ConfigError
-
-BUSY_S = 0.5
-"""How long to wait for another program that holds a lock of SQLite's."""
 
 FLAWS_TOLD = 3
 """One flaw is enough to know that a database is damaged."""
@@ -66,7 +56,7 @@ def read_database(database: str, *, check_for_s: float = 1.0) -> DatabaseFacts |
       ConfigError: it cannot be used, and why: not SQLite, of another version, no database, not to
         be read, in no folder.
     """
-    path = _path(database)
+    path = file_of(database)
     if path is None:
         return None
     try:
@@ -80,13 +70,8 @@ def database_holder(database: str) -> str:
 
     Raises `ConfigError` where it is not SQLite.
     """
-    path = _path(database)
+    path = file_of(database)
     return holder_of(path) if path else ""
-
-
-def _path(database: str) -> Path | None:
-    name = sqlite_url(database).database
-    return None if name in {None, "", ":memory:"} else Path(str(name)).resolve()
 
 
 def _facts(path: Path, check_for_s: float) -> DatabaseFacts:
@@ -97,7 +82,7 @@ def _facts(path: Path, check_for_s: float) -> DatabaseFacts:
     exists, holder = path.exists(), holder_of(path)
     return DatabaseFacts(
         path=path,
-        contents=_contents(path, check_for_s, held=bool(holder)) if exists else None,
+        contents=_contents(path, check_for_s) if exists else None,
         holder=holder,
         writable=os.access(path.parent, os.W_OK | os.X_OK)
         and (not exists or os.access(path, os.R_OK | os.W_OK)),
@@ -105,9 +90,9 @@ def _facts(path: Path, check_for_s: float) -> DatabaseFacts:
     )
 
 
-def _contents(path: Path, check_for_s: float, *, held: bool) -> DatabaseContents:
+def _contents(path: Path, check_for_s: float) -> DatabaseContents:
     try:
-        with _reading(path, held=held) as connection:
+        with open_to_read(path, changing=may_change(path)) as connection:
             new = is_new(connection, str(path))
             latest_ms = (
                 None if new else connection.scalar(select(func.max(dose_marks.c.through_ms)))
@@ -117,20 +102,6 @@ def _contents(path: Path, check_for_s: float, *, held: bool) -> DatabaseContents
         raise ConfigError(
             str(path), f"cannot be read: {reason_of(error)}; restore a copy, or name another file"
         ) from error
-
-
-@contextmanager
-def _reading(path: Path, *, held: bool) -> Iterator[Connection]:
-    log = path.with_name(path.name + "-wal")
-    changing = held or (log.exists() and log.stat().st_size > 0)
-    uri = f"{path.as_uri()}?mode=ro{'' if changing else '&immutable=1'}"
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_S),
-        poolclass=NullPool,
-    )
-    with engine.connect() as connection:
-        yield connection
 
 
 def _flaws(connection: Connection, check_for_s: float) -> tuple[str, ...] | None:

@@ -133,7 +133,7 @@ def _judge_file(facts: DatabaseFacts) -> Finding:
         return yellow(
             "database",
             f"{facts.path}{by_whom}, too big to be checked in a second",
-            f"""check it when there is time: sqlite3 {facts.path} "PRAGMA quick_check" """.strip(),
+            f"check it when there is time: scentrt db check --db {facts.path}",
         )
     state = "is still empty" if facts.contents.new else "is whole"
     return green("database", f"{facts.path} {state}{by_whom}")

@@ -1,4 +1,4 @@
-"""The command line: `scentrt demo`, `serve`, `doctor`, `protocol` and `token`."""
+"""The command line: `scentrt demo`, `serve` and `protocol`, and where the others come in."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 import scentrt
+from scentrt.entrypoints.database import database
 from scentrt.entrypoints.devices import devices
 from scentrt.entrypoints.doctor import doctor
 from scentrt.errors import ConfigError
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 tokens = typer.Typer(help="Make the tokens that let clients in from other machines.")
+app.add_typer(database, name="db", no_args_is_help=True)
 app.add_typer(devices, name="devices", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 

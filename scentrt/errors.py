@@ -26,6 +26,7 @@
     │   │   └── UnknownCustomer
     │   └── StockConflict    the name is that of something else already
     │       ├── BatchConflict
+    │       ├── ImportConflict
     │       ├── LineConflict
     │       ├── OrderConflict
     │       └── CustomerConflict
@@ -34,6 +35,8 @@
         ├── ActorCrashed     it failed while the message was its to answer
         └── ActorStopped     it has ended, and takes nothing more
 """
+
+from collections.abc import Iterable
 
 
 class ScentError(Exception):
@@ -196,6 +199,17 @@ class BatchConflict(StockConflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, f"Batch {name} is another one: its SKU, quantity or ETA differs")
+
+
+class ImportConflict(StockConflict):
+    """Of the batches that are told together, those of `refs` are others."""
+
+    def __init__(self, refs: Iterable[str]) -> None:
+        self.refs = tuple(refs)
+        some, more = ", ".join(self.refs[:3]), len(self.refs) - 3
+        these = f"{some} and {more:,} more" if more > 0 else some
+        are = "are other ones" if len(self.refs) > 1 else "is another one"
+        super().__init__(self.refs[0], f"{these} {are}: SKU, quantity or ETA differs")
 
 
 class LineConflict(StockConflict):

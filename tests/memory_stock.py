@@ -1,12 +1,12 @@
 """The stock in memory: all that a database of it does but the disk, with the same constraints."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TypeVar
 
-from scentrt.domain.commands import CancelLine, FillLine, OfLine
+from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLine
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
@@ -27,6 +27,12 @@ class StoredBatch:
     told: tuple[int, date | None]
     qty: int
     eta: date | None
+
+    def batch(self, ref: BatchRef) -> Batch:
+        """Return the batch without its lines."""
+        batch = Batch(ref, self.sku, *self.told)
+        batch.purchased_quantity, batch.eta = self.qty, self.eta
+        return batch
 
 
 @dataclass(slots=True)
@@ -54,6 +60,8 @@ class Tables:
         for sku, (before, after) in changes.versions.items():
             _check(self.versions.get(sku) == before, f"{sku} is not at version {before}")
             self.versions[sku] = after
+        for sku in changes.overtaken:
+            self.versions[sku] = self.versions.get(sku, 0) + 1
         _remove(self.allocations, changes.allocations)
         _remove(self.back_orders, changes.back_orders)
         _remove(self.lines, changes.lines)
@@ -87,6 +95,17 @@ class Tables:
             about = self.orders.get(letter.orderid)
             if about is not None and about.customer is not None:
                 self.letters.append((self.customers[about.customer], letter))
+
+    def fillable_skus(self) -> list[Sku]:
+        """Return the products of which there is stock for a line that waits."""
+        room = {ref: batch.qty for ref, batch in self.batches.items()}
+        for key, ref in self.allocations.items():
+            room[ref] -= self.lines[key]
+        return [
+            sku
+            for (sku, _), qty in self.back_orders.items()
+            if any(qty <= room[ref] for ref, batch in self.batches.items() if batch.sku == sku)
+        ]
 
     def check(self) -> None:
         """Raise `UnitRefused` where the tables do not fit together."""
@@ -133,8 +152,7 @@ class MemoryStock:
         batches = {}
         for ref, row in tables.batches.items():
             if row.sku == sku:
-                batch = batches[ref] = Batch(ref, sku, *row.told)
-                batch.purchased_quantity, batch.eta = row.qty, row.eta
+                batches[ref] = row.batch(ref)
         for (of_sku, orderid), ref in tables.allocations.items():
             if of_sku == sku:
                 batches[ref].allocate(OrderLine(orderid, sku, tables.lines[sku, orderid]))
@@ -152,6 +170,10 @@ class MemoryRepository(AbstractRepository):
     def __init__(self, stock: MemoryStock) -> None:
         super().__init__()
         self._stock = stock
+
+    async def batches(self, refs: Collection[BatchRef]) -> dict[BatchRef, Batch]:
+        rows = self._stock.read().batches
+        return {ref: rows[ref].batch(ref) for ref in refs if ref in rows}
 
     async def _get(self, sku: Sku) -> Product | None:
         return self._stock.product(sku)
@@ -184,9 +206,11 @@ class MemoryOrders(AbstractOrders):
         versions = self._stock.read().versions
         return next((sku for sku in skus if sku not in versions), None)
 
-    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
+    async def unsettled(self, sku: Sku) -> tuple[Command[None], ...]:
         tables = self._stock.read()
-        commands: list[OfLine[None]] = []
+        commands: list[Command[None]] = []
+        if sku in tables.fillable_skus():
+            commands.append(FillBackOrders(sku))
         for (of_sku, orderid), what in tables.unsettled.items():
             if of_sku == sku:
                 line = OrderLine(orderid, sku, tables.lines[sku, orderid])
@@ -194,7 +218,10 @@ class MemoryOrders(AbstractOrders):
         return tuple(commands)
 
     async def unsettled_skus(self) -> tuple[Sku, ...]:
-        return tuple({sku: None for sku, _ in self._stock.read().unsettled})
+        tables = self._stock.read()
+        return tuple(
+            dict.fromkeys([*tables.fillable_skus(), *(sku for sku, _ in tables.unsettled)])
+        )
 
 
 class MemoryUnitOfWork(AbstractUnitOfWork):

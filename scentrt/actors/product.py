@@ -52,6 +52,11 @@ class Settle(Message[None]):
     """Accepted orders have left something to be done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Overtaken(Message[None]):
+    """The product has been changed in the database past its actor."""
+
+
 NewUnit: TypeAlias = Callable[[], AbstractUnitOfWork]
 
 
@@ -98,10 +103,13 @@ class ProductActor:
     def _take(self) -> list[Envelope]:
         envelopes: list[Envelope] = []
         while len(envelopes) < MOST_PER_UNIT and (envelope := self.mailbox.take()) is not None:
-            if isinstance(envelope.message, Settle):
-                self._has_to_settle = True
-            else:
-                envelopes.append(envelope)
+            match envelope.message:
+                case Settle():
+                    self._has_to_settle = True
+                case Overtaken():
+                    self._forget()
+                case _:
+                    envelopes.append(envelope)
         return envelopes
 
     async def _serve(self, envelopes: Sequence[Envelope]) -> None:

@@ -7,16 +7,19 @@ from typing import NoReturn, TypeVar
 
 import trio
 
-from scentrt.actors.actor import Ref, supervise
-from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, ProductActor, Settle
-from scentrt.domain.commands import Command, OfBatch, OfProduct
+from scentrt.actors.actor import RETRY_AFTER_MS, Ref, supervise
+from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, Overtaken, ProductActor, Settle
+from scentrt.domain.commands import Command, OfBatch, OfManyProducts, OfProduct
 from scentrt.domain.names import BatchRef, Sku
 from scentrt.errors import (
     ActorStopped,
+    Busy,
     StockError,
     StoreUnavailable,
+    UnitRefused,
     UnknownBatch,
 )
+from scentrt.service_layer.messagebus import work_through
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ class StockRoom:
         self._new_unit = new_unit
         self._actors: dict[Sku, ProductActor] = {}
         self._nursery: trio.Nursery | None = None
+        self._has_left = trio.Event()
+        self._with_many = False
 
     @property
     def in_memory(self) -> int:
@@ -41,16 +46,17 @@ class StockRoom:
         return len(self._actors)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Keep the actors until cancelled; first do what accepted orders have left to be done."""
+        """Keep the actors until cancelled; do what orders and imports have left to be done."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                await self._settle_what_was_left()
-                await trio.sleep_forever()
+                while True:
+                    self._has_left = trio.Event()
+                    await self._settle_what_was_left()
+                    await self._has_left.wait()
         finally:
             self._nursery = None
-        raise AssertionError("it slept for ever")
 
     async def handle(self, command: Command[R]) -> R:
         """Carry out a command to a product; see `service_layer.messagebus.Owner`.
@@ -64,6 +70,8 @@ class StockRoom:
                 sku = command.sku
             case OfBatch():
                 sku = await self._sku_of(command.ref)
+            case OfManyProducts():
+                return await self._handle_many(command)
             case _:
                 raise TypeError(f"{command} is not for a product")
         answer: R | StockError | StoreUnavailable
@@ -80,6 +88,35 @@ class StockRoom:
         for sku in skus:
             with suppress(ActorStopped):
                 self._ref(sku).tell(Settle(), urgent=True)
+
+    async def _handle_many(self, command: OfManyProducts[R]) -> R:
+        """Carry a command out past the actors: in one unit of work, on what is stored."""
+        if self._nursery is None:
+            raise ActorStopped("the stock room")
+        if self._with_many:  # one at a time, since each may be some megabytes
+            raise Busy("the stock room", RETRY_AFTER_MS)
+        self._with_many = True
+        try:
+            try:
+                return await self._in_a_unit(command)
+            except UnitRefused:  # a name was taken meanwhile
+                return await self._in_a_unit(command)
+        finally:
+            self._with_many = False
+
+    async def _in_a_unit(self, command: OfManyProducts[R]) -> R:
+        async with self._new_unit() as uow:
+            answer = await work_through(command, uow)
+            skus = tuple(uow.changes.overtaken)
+            with trio.CancelScope(shield=True):  # or nobody would tell the actors of it
+                await uow.commit()
+        for sku in skus:
+            if sku in self._actors:
+                with suppress(ActorStopped):
+                    self._actors[sku].ref.tell(Overtaken(), urgent=True)
+        if skus:
+            self._has_left.set()
+        return answer
 
     async def _sku_of(self, ref: BatchRef) -> Sku:
         async with self._new_unit() as uow:

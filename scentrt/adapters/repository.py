@@ -1,9 +1,10 @@
 """Products and orders as they are stored in SQL."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Row, Select, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import (
@@ -17,12 +18,15 @@ from scentrt.adapters.orm import (
     unsettled_lines,
 )
 from scentrt.adapters.theatre_store import SqlTheatreStore
-from scentrt.domain.commands import CancelLine, FillLine, OfLine
+from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLine
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
+
+REFS_PER_QUERY = 500
+"""SQLite takes some thousands of values in a question."""
 
 _VERSION = select(products.c.version_number).where(products.c.sku == bindparam("of"))
 _BATCHES = select(batches).where(batches.c.sku == bindparam("of")).order_by(batches.c.id)
@@ -38,6 +42,7 @@ _WAITING = (
     .where(back_orders.c.sku == bindparam("of"))
     .order_by(back_orders.c.id)
 )
+_NAMED_BATCHES = select(batches).where(batches.c.reference.in_(bindparam("refs", expanding=True)))
 _SKU_OF = select(batches.c.sku).where(batches.c.reference == bindparam("ref"))
 _ORDER = select(orders).where(orders.c.orderid == bindparam("order"))
 _LINES = (
@@ -54,6 +59,24 @@ _UNSETTLED = (
 )
 _UNSETTLED_SKUS = select(unsettled_lines.c.sku).distinct()
 
+_ROOM = select(
+    batches.c.sku, func.max(batches.c.purchased_quantity - batches.c.allocated_quantity)
+).group_by(batches.c.sku)
+
+
+def _could_be_filled(room: Select[tuple[Sku, int]]) -> Select[tuple[Sku]]:
+    sku, most = room.subquery().c
+    return select(sku).where(
+        exists()
+        .select_from(back_orders.join(order_lines))
+        .where(back_orders.c.sku == sku, order_lines.c.qty <= most)
+    )
+
+
+# After an import: nobody else leaves stock where somebody waits for it.
+_FILLABLE_SKUS = _could_be_filled(_ROOM)
+_FILLABLE = _could_be_filled(_ROOM.where(batches.c.sku == bindparam("of")))
+
 
 class SqlAlchemyRepository(AbstractRepository):
     """The products that one unit of work works with, from a database."""
@@ -61,6 +84,10 @@ class SqlAlchemyRepository(AbstractRepository):
     def __init__(self, store: SqlTheatreStore) -> None:
         super().__init__()
         self._store = store
+
+    async def batches(self, refs: Collection[BatchRef]) -> dict[BatchRef, Batch]:
+        """Return the batches of these references that are stored, by reference, without lines."""
+        return await self._store.read(_read_batches, tuple(refs))
 
     async def _get(self, sku: Sku) -> Product | None:
         # Put together in the asyncio thread, since a product may have a hundred thousand lines.
@@ -92,12 +119,12 @@ class SqlAlchemyOrders(AbstractOrders):
         """Return the first of these SKUs of which there is no product."""
         return await self._store.read(_read_unknown, tuple(skus))
 
-    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
-        """Return what accepted orders leave to be done to a product, in order."""
+    async def unsettled(self, sku: Sku) -> tuple[Command[None], ...]:
+        """Return what accepted orders and imports leave to be done to a product, in order."""
         return await self._store.read(_read_unsettled, sku)
 
     async def unsettled_skus(self) -> tuple[Sku, ...]:
-        """Return the products to which accepted orders leave something to be done."""
+        """Return the products to which something is left to be done."""
         return await self._store.read(_read_unsettled_skus)
 
 
@@ -106,17 +133,30 @@ async def _read_product(connection: AsyncConnection, sku: Sku) -> Product | None
     version = await connection.scalar(_VERSION, of)
     if version is None:
         return None
-    found: dict[str, Batch] = {}
-    for row in await connection.execute(_BATCHES, of):
-        batch = Batch(BatchRef(row.reference), sku, row.told_quantity, row.told_eta)
-        batch.purchased_quantity, batch.eta = row.purchased_quantity, row.eta
-        found[row.reference] = batch
+    found = {row.reference: _batch(row) for row in await connection.execute(_BATCHES, of)}
     for orderid, qty, batchref in await connection.execute(_ALLOCATED, of):
         found[batchref].allocate(OrderLine(orderid, sku, qty))
     waiting = [
         OrderLine(orderid, sku, qty) for orderid, qty in await connection.execute(_WAITING, of)
     ]
     return Product(sku, found.values(), version, waiting)
+
+
+def _batch(row: Row[Any]) -> Batch:
+    batch = Batch(BatchRef(row.reference), Sku(row.sku), row.told_quantity, row.told_eta)
+    batch.purchased_quantity, batch.eta = row.purchased_quantity, row.eta
+    return batch
+
+
+async def _read_batches(
+    connection: AsyncConnection, refs: tuple[BatchRef, ...]
+) -> dict[BatchRef, Batch]:
+    found = {}
+    for start in range(0, len(refs), REFS_PER_QUERY):
+        page = {"refs": refs[start : start + REFS_PER_QUERY]}
+        for row in await connection.execute(_NAMED_BATCHES, page):
+            found[row.reference] = _batch(row)
+    return found
 
 
 async def _read_sku_of(connection: AsyncConnection, ref: BatchRef) -> Sku | None:
@@ -149,8 +189,10 @@ async def _read_unknown(connection: AsyncConnection, skus: tuple[Sku, ...]) -> S
     return None
 
 
-async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[OfLine[None], ...]:
-    commands: list[OfLine[None]] = []
+async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[Command[None], ...]:
+    commands: list[Command[None]] = []
+    if await connection.scalar(_FILLABLE, {"of": sku}) is not None:
+        commands.append(FillBackOrders(sku))  # who waits already is served first
     for orderid, qty, what in await connection.execute(_UNSETTLED, {"of": sku}):
         line = OrderLine(orderid, sku, qty)
         commands.append(FillLine(line) if what == Unsettled.FILL else CancelLine(line))
@@ -158,4 +200,6 @@ async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[OfLine
 
 
 async def _read_unsettled_skus(connection: AsyncConnection) -> tuple[Sku, ...]:
-    return tuple((await connection.scalars(_UNSETTLED_SKUS)).all())
+    unsettled = (await connection.scalars(_UNSETTLED_SKUS)).all()
+    fillable = (await connection.scalars(_FILLABLE_SKUS)).all()
+    return tuple(dict.fromkeys([*fillable, *unsettled]))

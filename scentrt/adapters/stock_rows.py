@@ -38,6 +38,11 @@ _BUMP_VERSION = (
     .where(products.c.sku == bindparam("of"), products.c.version_number == bindparam("before"))
     .values(version_number=bindparam("after"))
 )
+_OVERTAKE = insert(products).values(version_number=1)
+_OVERTAKE = _OVERTAKE.on_conflict_do_update(
+    index_elements=products.primary_key,
+    set_={"version_number": products.c.version_number + 1},
+)
 _SET_QUANTITY = (
     update(batches)
     .where(batches.c.reference == bindparam("ref"))
@@ -117,6 +122,7 @@ class _Writer:
                     changed.append({"of": sku, "before": before, "after": after})
         await self._insert(products, new)
         await self._each(_BUMP_VERSION, changed)
+        await self._some(_OVERTAKE, [{"sku": sku} for unit in units for sku in unit.overtaken])
 
     async def _write_what_goes(self, units: Sequence[Changes]) -> None:
         await self._each(_DEALLOCATE, _keys(unit.allocations.removed for unit in units))

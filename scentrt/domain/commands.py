@@ -7,6 +7,9 @@ from typing import Generic, TypeVar
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 
+MOST_BATCHES = 5_000
+"""Batches in one import: they are stored in one transaction, in which everybody else waits."""
+
 R = TypeVar("R")
 
 
@@ -28,6 +31,12 @@ class OfBatch(Command[R]):
 
     __slots__ = ()
     ref: BatchRef
+
+
+class OfManyProducts(Command[R]):
+    """A command about batches of whatever products, all at once."""
+
+    __slots__ = ()
 
 
 class OfLine(Command[R]):
@@ -83,6 +92,30 @@ class ReceiveBatch(OfBatch[None]):
     """A shipment has arrived: it is in the warehouse from now on."""
 
     ref: BatchRef
+
+
+@dataclass(frozen=True, slots=True)
+class FillBackOrders(OfProduct[None]):
+    """Give what is there to those who wait for it."""
+
+    sku: Sku
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBatches(OfManyProducts[int]):
+    """Make batches known, all of them or none; the answer is how many were not known yet.
+
+    To name one twice, or one that is known, changes nothing where it is the same.
+    """
+
+    batches: tuple[CreateBatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBatches(OfManyProducts[int]):
+    """Say what `ImportBatches` would: how many are not known yet, or which ones are others."""
+
+    batches: tuple[CreateBatch, ...]
 
 
 @dataclass(frozen=True, slots=True)

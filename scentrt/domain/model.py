@@ -98,6 +98,11 @@ class Batch:
         """Return the line that an order has here."""
         return self._lines.get(orderid)
 
+    def is_same(self, told: "Batch") -> bool:
+        """Say whether a batch is told as this one was at first, or as it is by now."""
+        as_it_is = self.purchased_quantity, self.eta
+        return told.sku == self.sku and told.as_told in {self.as_told, as_it_is}
+
     def can_allocate(self, line: OrderLine) -> bool:
         """Say whether there is room for a line of this product."""
         return (
@@ -241,7 +246,7 @@ class Product:
             self._by_preference = sorted(self.batches)
             qty, eta = batch.as_told
             self._changed(BatchCreated(batch.reference, batch.sku, qty, eta))
-        elif batch.as_told not in (known.as_told, (known.purchased_quantity, known.eta)):
+        elif not known.is_same(batch):
             raise BatchConflict(batch.reference)
 
     def change_batch_quantity(self, ref: BatchRef, qty: int) -> None:

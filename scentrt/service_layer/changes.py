@@ -80,12 +80,17 @@ class Changes:
     Lines and back-orders have their quantity, allocations the reference of their batch. `unsettled`
     is what is to be done about a line from now on, `settled` what was to be done and is: if it is
     something else by then, the unit does not fit.
+
+    The products of `overtaken` change past whoever has them in memory: their versions go up from
+    what they are, from 0 where there is no such product, so that what others have decided on an
+    earlier one is refused.
     """
 
     versions: dict[Sku, Version] = field(default_factory=dict)
     new_batches: dict[BatchRef, BatchCreated] = field(default_factory=dict)
     quantities: dict[BatchRef, int] = field(default_factory=dict)
     etas: dict[BatchRef, date | None] = field(default_factory=dict)
+    overtaken: dict[Sku, None] = field(default_factory=dict)
     lines: Net[LineKey, int] = field(default_factory=Net)
     allocations: Net[LineKey, BatchRef] = field(default_factory=Net)
     back_orders: Net[LineKey, int] = field(default_factory=Net)
@@ -107,6 +112,7 @@ class Changes:
             + len(self.new_batches)
             + len(self.quantities)
             + len(self.etas)
+            + len(self.overtaken)
             + len(self.lines)
             + len(self.allocations)
             + len(self.back_orders)
@@ -153,6 +159,11 @@ class Changes:
                 pass
             case _:
                 assert_never(event)
+
+    def bring(self, batch: BatchCreated) -> None:
+        """Make a batch known without its product; what waits for it is filled afterwards."""
+        self.new_batches[batch.ref] = batch
+        self.overtaken[batch.sku] = None
 
     def place(self, order: Order) -> None:
         """Accept an order: its lines are stored, and their products still have to fill them."""

@@ -4,7 +4,7 @@ Handlers work within a unit of work that somebody else opens and commits. A comm
 raises a `StockError` has changed nothing.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import trio
@@ -15,8 +15,11 @@ from scentrt.domain.commands import (
     CancelOrder,
     ChangeBatchEta,
     ChangeBatchQuantity,
+    CheckBatches,
     CreateBatch,
+    FillBackOrders,
     FillLine,
+    ImportBatches,
     PlaceOrder,
     ReceiveBatch,
     RegisterCustomer,
@@ -38,6 +41,7 @@ from scentrt.domain.orders import Customer, Order
 from scentrt.errors import (
     BatchConflict,
     CustomerConflict,
+    ImportConflict,
     InvalidSku,
     OrderConflict,
     UnknownBatch,
@@ -49,6 +53,9 @@ from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 
 BACK_ORDERS_PER_TURN = 64
 """How many are filled before the theatre gets its turn, in less than a millisecond."""
+
+BATCHES_PER_TURN = 256
+"""How many of an import are looked at before it does, in less than a millisecond."""
 
 # Commands to a product
 
@@ -106,6 +113,43 @@ async def cancel_line(command: CancelLine, uow: AbstractUnitOfWork) -> None:
     uow.changes.settle(line, Unsettled.CANCEL)
     if product.cancel(line.orderid) is None:
         uow.changes.drop(line)
+
+
+# Commands about many products
+
+
+async def import_batches(command: ImportBatches, uow: AbstractUnitOfWork) -> int:
+    """Make batches known, without a look at what else there is of their products.
+
+    Not to load thousands of products is one reason. The other is that one of them, if it is much
+    asked for, is another a millisecond later, and the import would be refused again and again.
+    """
+    new = await _new_among(command.batches, uow)
+    for told in new:
+        uow.changes.bring(BatchCreated(told.ref, told.sku, told.qty, told.eta))
+    return len(new)
+
+
+async def check_batches(command: CheckBatches, uow: AbstractUnitOfWork) -> int:
+    """Look whether batches could be made known."""
+    return len(await _new_among(command.batches, uow))
+
+
+async def _new_among(told: Sequence[CreateBatch], uow: AbstractUnitOfWork) -> list[CreateBatch]:
+    known = await uow.products.batches({batch.ref for batch in told})
+    new, others = [], []
+    for number, command in enumerate(told, 1):
+        batch = Batch(command.ref, command.sku, command.qty, command.eta)
+        if batch.reference not in known:
+            known[batch.reference] = batch
+            new.append(command)
+        elif not known[batch.reference].is_same(batch):
+            others.append(batch.reference)
+        if number % BATCHES_PER_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    if others:
+        raise ImportConflict(others)
+    return new
 
 
 # Commands about orders
@@ -166,10 +210,11 @@ async def reallocate(event: Deallocated, uow: AbstractUnitOfWork) -> None:
 
 
 async def fill_back_orders(
-    event: BatchCreated | BatchQuantityChanged | LineCancelled, uow: AbstractUnitOfWork
+    message: BatchCreated | BatchQuantityChanged | LineCancelled | FillBackOrders,
+    uow: AbstractUnitOfWork,
 ) -> None:
     """Give what has come free to those who wait."""
-    product = await _product(event.sku, uow)
+    product = await _product(message.sku, uow)
     while not product.fill_back_orders(BACK_ORDERS_PER_TURN):
         await trio.lowlevel.checkpoint()
 
@@ -262,6 +307,9 @@ COMMAND_HANDLERS: Mapping[type, Handler] = {
     ReceiveBatch: receive_batch,
     FillLine: fill_line,
     CancelLine: cancel_line,
+    FillBackOrders: fill_back_orders,
+    ImportBatches: import_batches,
+    CheckBatches: check_batches,
     RegisterCustomer: register_customer,
     PlaceOrder: place_order,
     CancelOrder: cancel_order,

@@ -1,10 +1,10 @@
 """What is stored, as handlers see it: products by their names, and orders."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from scentrt.domain.commands import OfLine
-from scentrt.domain.model import OrderLine, Product
+from scentrt.domain.commands import Command
+from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
 from scentrt.service_layer.changes import Version
@@ -64,6 +64,10 @@ class AbstractRepository(ABC):
         return next(here, None) or await self._sku_of(ref)
 
     @abstractmethod
+    async def batches(self, refs: Collection[BatchRef]) -> dict[BatchRef, Batch]:
+        """Return the batches of these references that are stored, by reference, without lines."""
+
+    @abstractmethod
     async def _get(self, sku: Sku) -> Product | None: ...
 
     @abstractmethod
@@ -90,9 +94,9 @@ class AbstractOrders(ABC):
         """Return the first of these SKUs of which there is no product."""
 
     @abstractmethod
-    async def unsettled(self, sku: Sku) -> tuple[OfLine[None], ...]:
-        """Return what accepted orders leave to be done to a product, in order."""
+    async def unsettled(self, sku: Sku) -> tuple[Command[None], ...]:
+        """Return what accepted orders and imports leave to be done to a product, in order."""
 
     @abstractmethod
     async def unsettled_skus(self) -> tuple[Sku, ...]:
-        """Return the products to which accepted orders leave something to be done."""
+        """Return the products to which something is left to be done."""

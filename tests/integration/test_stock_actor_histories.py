@@ -107,7 +107,8 @@ class OverSql(StockHistories):
             return await self.host.context[1].handle(command)
         finally:
             with trio.fail_after(5):
-                while read_tables(self.path).unsettled:  # noqa: ASYNC110  # on disk, not here
+                orders = SqlAlchemyUnitOfWork(self.host.context[0], Outlets()).orders
+                while await orders.unsettled_skus():  # noqa: ASYNC110  # on disk, not here
                     await trio.sleep(0.001)
 
     def tables(self) -> Tables:

@@ -18,8 +18,10 @@ from scentrt.domain.commands import (
     CancelOrder,
     ChangeBatchEta,
     ChangeBatchQuantity,
+    CheckBatches,
     Command,
     CreateBatch,
+    ImportBatches,
     PlaceOrder,
     ReceiveBatch,
 )
@@ -27,6 +29,7 @@ from scentrt.domain.model import OrderLine, Product
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.errors import (
     BatchConflict,
+    ImportConflict,
     InvalidSku,
     LineConflict,
     OrderConflict,
@@ -84,6 +87,29 @@ class StockHistories(RuleBasedStateMachine):
         else:
             with pytest.raises(BatchConflict):
                 self.handle(command)
+
+    @rule(told=st.lists(st.tuples(refs, skus, holdings, etas), max_size=4))
+    def import_batches(self, told: list[tuple[BatchRef, Sku, int, date | None]]) -> None:
+        batches = tuple(CreateBatch(*batch) for batch in told)
+        new: dict[BatchRef, tuple[Sku, int, date | None]] = {}
+        others = []
+        for ref, sku, qty, eta in told:
+            as_told = sku, qty, eta
+            if ref not in self.batches:
+                if new.setdefault(ref, as_told) != as_told:
+                    others.append(ref)
+            elif as_told not in {self.batches[ref], self.told[ref]}:
+                others.append(ref)
+        if others:
+            for command in (CheckBatches(batches), ImportBatches(batches)):
+                with pytest.raises(ImportConflict) as raised:
+                    self.handle(command)
+                assert raised.value.refs == tuple(others)
+        else:
+            assert self.handle(CheckBatches(batches)) == len(new)
+            assert self.handle(ImportBatches(batches)) == len(new)
+            self.batches |= new
+            self.told |= new
 
     @rule(orderid=orderids, sku=skus, qty=quantities)
     def allocate(self, orderid: OrderId, sku: Sku, qty: int) -> None:

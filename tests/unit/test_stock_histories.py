@@ -71,8 +71,9 @@ class LongUnits(Histories):
                 uow.products.keep(product)
             answer = await work_through(command, uow)
             kept = dict(uow.products.seen)
+            overtaken = uow.changes.overtaken
             await uow.commit()
-        self.kept = kept
+        self.kept = {sku: product for sku, product in kept.items() if sku not in overtaken}
         return answer
 
     def product(self, sku: Sku) -> Product | None:

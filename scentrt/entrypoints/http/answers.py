@@ -167,6 +167,12 @@ class Accepted(BaseModel):
     location: str
 
 
+class Imported(BaseModel):
+    """How many batches were not known before."""
+
+    new: int
+
+
 class Problem(BaseModel):
     """Why not, in a sentence."""
 

@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 
 from scentrt.errors import (
     ActorError,
+    ImportConflict,
     NotInStockRoom,
     StockConflict,
     StockError,
@@ -36,7 +37,8 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
             status = 409
         case _:
             status = 400
-    return JSONResponse({"message": str(error)}, status)
+    refs = {"refs": error.refs} if isinstance(error, ImportConflict) else {}
+    return JSONResponse({"message": str(error), **refs}, status)
 
 
 async def _put_off(_: Request, error: Exception) -> JSONResponse:

@@ -4,25 +4,28 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import quote
 
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 
-from scentrt.domain.commands import CancelOrder, ReceiveBatch
+from scentrt.domain.commands import CancelOrder, CheckBatches, ImportBatches, ReceiveBatch
 from scentrt.domain.names import BatchRef, OrderId
-from scentrt.entrypoints.http.answers import OK, Accepted, Json
+from scentrt.entrypoints.http.answers import OK, Accepted, Imported, Json
 from scentrt.entrypoints.http.bodies import (
     NewBatch,
+    NewBatches,
     NewCustomer,
     NewEta,
     NewLine,
     NewOrder,
     NewQuantity,
     read,
+    read_batches,
 )
 from scentrt.entrypoints.http.document import told
 from scentrt.service_layer.messagebus import Owner
 
 RefInPath: TypeAlias = Annotated[str, Path(description="The reference of a batch")]
+DryRun: TypeAlias = Annotated[bool, Query(description="Only say what would be answered")]
 OrderInPath: TypeAlias = Annotated[str, Path(description="The id of an order")]
 
 # The same answers for all; nobody adds to them.
@@ -85,6 +88,19 @@ class StockCommands:
                 refuses={409: "Batch batch-001 is another one: its SKU, quantity or ETA differs"},
             ),
         )
+        app.post(
+            "/batches",
+            tags=["stock"],
+            summary="Make the batches of a delivery note known",
+            **told(
+                201,
+                "All of them are known",
+                {"new": 1},
+                gives=Imported,
+                takes=NewBatches,
+                refuses={409: "batch-001, batch-002 are other ones: SKU, quantity or ETA differs"},
+            ),
+        )(self.add_batches)
         # Names may have slashes in them, hence the paths.
         app.post(
             "/batches/{ref:path}/quantity",
@@ -160,6 +176,19 @@ class StockCommands:
         batch = await read(NewBatch, request)
         await self._bus.handle(batch.command())
         return _KNOWN
+
+    async def add_batches(
+        self,
+        request: Request,
+        dry_run: DryRun = False,  # noqa: FBT002 (a query has a name)
+    ) -> Response:
+        """Make batches known, all of them or, with 409 and the `refs` of those that differ, none.
+
+        The same ones again change nothing. Back-orders are filled from them.
+        """
+        batches = await read_batches(request)
+        new = await self._bus.handle(CheckBatches(batches) if dry_run else ImportBatches(batches))
+        return Json(Imported(new=new).model_dump_json(), 201)
 
     async def change_quantity(self, ref: RefInPath, request: Request) -> Response:
         """Set how many a batch has; lines that no longer fit are moved, or back-ordered."""

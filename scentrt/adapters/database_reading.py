@@ -6,18 +6,24 @@ there, and SQLite renews its index of it (`-shm`), as it does for every reader.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import aiosqlite
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import holder_of
-from scentrt.adapters.theatre_store import sqlite_url
-from scentrt.errors import ConfigError
+from scentrt.adapters.orm import is_new
+from scentrt.adapters.theatre_store import SqlTheatreStore, sqlite_url
+from scentrt.adapters.views import SqlAlchemyViews
+from scentrt.errors import ConfigError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -34,13 +40,22 @@ def file_of(database: str) -> Path | None:
     return None if name in {None, "", ":memory:"} else Path(str(name)).resolve()
 
 
-def existing_file_of(database: str) -> Path:
-    """Return the file of a database that is there; raises `ConfigError` where none is."""
+def file_to_be(database: str) -> Path:
+    """Return the file of a database, whether it is there or not.
+
+    Raises `ConfigError` where it is in memory, and so nobody else's.
+    """
     path = file_of(database)
     if path is None:
         raise ConfigError(database, "is in memory, and nobody else can look into it; name a file")
     if path.is_dir():
         raise ConfigError(str(path), "is a directory; name a file in it")
+    return path
+
+
+def existing_file_of(database: str) -> Path:
+    """Return the file of a database that is there; raises `ConfigError` where none is."""
+    path = file_to_be(database)
     if not path.exists():
         raise ConfigError(str(path), "there is no such file; name a database with --db")
     return path
@@ -60,7 +75,7 @@ def may_change(path: Path) -> bool:
 @contextmanager
 def open_to_read(path: Path, *, changing: bool) -> Iterator[Connection]:
     """Connect to a database to read it; `changing` is what `may_change` says of it."""
-    uri = f"{path.as_uri()}?mode=ro{'' if changing else '&immutable=1'}"
+    uri = _uri(path, changing=changing)
     engine = create_engine(
         "sqlite://",
         creator=lambda: sqlite3.connect(uri, uri=True, timeout=BUSY_S),
@@ -93,6 +108,30 @@ def _read(path: Path, read: Callable[[Connection], T], *, changing: bool) -> T:
     with open_to_read(path, changing=changing) as connection:
         connection.exec_driver_sql("BEGIN")
         return read(connection)
+
+
+@asynccontextmanager
+async def open_views(aio: AioThread, path: Path) -> AsyncIterator[SqlAlchemyViews]:
+    """Look at the stock in a database; raises `ConfigError` where it is none of ours."""
+    uri = _uri(path, changing=may_change(path))
+    engine = create_async_engine(
+        "sqlite+aiosqlite://",
+        async_creator=partial(aiosqlite.connect, uri, uri=True, timeout=BUSY_S),
+        poolclass=NullPool,
+    )
+    store = SqlTheatreStore(aio, engine, engine)
+    try:
+        if await store.read(AsyncConnection.run_sync, is_new, str(path)):
+            raise ConfigError(str(path), "is still empty; there is nothing to look at")
+        yield SqlAlchemyViews(store)
+    except StoreUnavailable as error:
+        raise ConfigError(str(path), f"cannot be read: {error}") from error
+    finally:
+        await store.aclose()
+
+
+def _uri(path: Path, *, changing: bool) -> str:
+    return f"{path.as_uri()}?mode=ro{'' if changing else '&immutable=1'}"
 
 
 def _is_as(stamp: tuple[int, ...], path: Path) -> bool:

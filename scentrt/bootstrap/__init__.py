@@ -1,7 +1,17 @@
 """Build the server out of its parts, and start and stop them in order. Nobody else wires."""
 
 from scentrt.adapters.dispensers.radio import Found
+from scentrt.bootstrap.after_hours import open_stock_room, open_stock_views
 from scentrt.bootstrap.bluetooth import Airwaves, scan
 from scentrt.bootstrap.server import Server, open_server, tune_process
 
-__all__ = ["Airwaves", "Found", "Server", "open_server", "scan", "tune_process"]
+__all__ = [
+    "Airwaves",
+    "Found",
+    "Server",
+    "open_server",
+    "open_stock_room",
+    "open_stock_views",
+    "scan",
+    "tune_process",
+]

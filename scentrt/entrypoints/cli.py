@@ -20,6 +20,7 @@ import scentrt
 from scentrt.entrypoints.database import database
 from scentrt.entrypoints.devices import devices
 from scentrt.entrypoints.doctor import doctor
+from scentrt.entrypoints.stock import stock
 from scentrt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ app = typer.Typer(
 tokens = typer.Typer(help="Make the tokens that let clients in from other machines.")
 app.add_typer(database, name="db", no_args_is_help=True)
 app.add_typer(devices, name="devices", no_args_is_help=True)
+app.add_typer(stock, name="stock", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 
 out, err = Console(), Console(stderr=True)

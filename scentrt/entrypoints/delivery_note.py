@@ -189,13 +189,13 @@ class _Note:
         return not self.faults
 
     def _take_batch(self, row: int, cells: Mapping[str, str]) -> None:
-        ref, qty, eta = cells["ref"], _number(cells["qty"]), _date(cells["eta"])
+        ref, qty, eta = cells["ref"], _number(cells["qty"]), parse_date(cells["eta"])
         earlier = self._row_of.setdefault(ref, row)
         twice = f"{_shown(ref)} is that of row {earlier} already; give each batch its own"
         problems = {
-            "ref": _problem_of_name(ref, "the reference of the batch")
+            "ref": problem_of_name(ref, "the reference of the batch")
             or (twice if earlier != row else ""),
-            "sku": _problem_of_name(cells["sku"], "the SKU"),
+            "sku": problem_of_name(cells["sku"], "the SKU"),
             "qty": _problem_of_quantity(cells["qty"], qty),
             "eta": _problem_of_date(cells["eta"], eta),
         }
@@ -206,7 +206,7 @@ class _Note:
             self._batches[row] = CreateBatch(BatchRef(ref), Sku(cells["sku"]), qty, eta)
 
 
-def _problem_of_name(name: str, what: str) -> str:
+def problem_of_name(name: str, what: str) -> str:
     if not name:
         return f"is empty; write {what}"
     if len(name) > LONGEST_NAME:
@@ -239,7 +239,7 @@ def _number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
-def _date(text: str) -> date | None:
+def parse_date(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:

@@ -1,0 +1,66 @@
+"""The stock after hours: without a server, for as long as somebody has something to do there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import trio
+
+from scentrt.actors.ledger import Ledger
+from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.database_reading import existing_file_of, file_to_be, open_views
+from scentrt.adapters.repository import SqlAlchemyOrders
+from scentrt.adapters.theatre_store import open_store
+from scentrt.bootstrap.stock import Stock, build_stock
+from scentrt.config import Settings
+from scentrt.domain.commands import FillBackOrders
+from scentrt.service_layer.deliveries import Outlets
+from scentrt.service_layer.views import Views
+
+
+@asynccontextmanager
+async def open_stock_room(
+    settings: Settings, *, where_none: Literal["refuse", "make", "pretend"]
+) -> AsyncIterator[Stock]:
+    """Run the stock room alone for as long as the block lasts.
+
+    What is asked of it and what earlier servers have left to be done is done by the end of the
+    block; what is to be delivered waits for the next server.
+
+    Args:
+      where_none: what to do where there is no database: have none of it, make it, or go on with
+        one in memory, which is forgotten.
+
+    Raises:
+      DatabaseInUse: a server has the database open.
+      ConfigError: it cannot be used.
+    """
+    database = settings.db
+    if where_none == "refuse":
+        existing_file_of(database)
+    elif not file_to_be(database).exists() and where_none == "pretend":
+        database = ":memory:"
+    outlets = Outlets(settings.email.stock_team, redis=settings.redis.host is not None)
+    async with AioThread() as aio, open_store(aio, database) as store:
+        ledger = Ledger(store)
+        stock = build_stock(store, ledger, outlets)
+        async with trio.open_nursery() as writing:
+            await writing.start(ledger.run)
+            async with trio.open_nursery() as rooms:
+                await rooms.start(stock.room.run)
+                yield stock
+                for sku in await SqlAlchemyOrders(store).unsettled_skus():
+                    await stock.bus.handle(FillBackOrders(sku))  # behind what it has to settle
+                rooms.cancel_scope.cancel()
+            writing.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_stock_views(settings: Settings) -> AsyncIterator[Views]:
+    """Look at the stock in the database, also beside a server that has it open.
+
+    Raises `ConfigError` where there is none.
+    """
+    path = existing_file_of(settings.db)
+    async with AioThread() as aio, open_views(aio, path) as views:
+        yield views

@@ -1,0 +1,143 @@
+"""The counter: what a command asks of the stock of a server that runs, over HTTP."""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any, NamedTuple, TypeVar, cast
+from urllib.parse import quote
+
+import trio
+
+from scentrt.domain.commands import (
+    Allocate,
+    CheckBatches,
+    Command,
+    CreateBatch,
+    ImportBatches,
+    ReceiveBatch,
+)
+from scentrt.entrypoints.desk import EVERYWHERE
+from scentrt.errors import (
+    ConfigError,
+    DatabaseInUse,
+    ImportConflict,
+    StockError,
+    StoreUnavailable,
+)
+
+ANSWERED_WITHIN_S = 30.0
+"""An import takes less than a second, and on a machine with other things to do some more."""
+
+R = TypeVar("R")
+
+
+class _Answer(NamedTuple):
+    status: int
+    body: Any
+
+
+class Counter:
+    """An `Owner` in front of the server that holds a database; `in_use` is what says that it does.
+
+    Errors are those of the server. Raises also `ConfigError`, where no server answers at the
+    address or the token does not do.
+    """
+
+    def __init__(self, host: str, port: int, token: str | None, in_use: DatabaseInUse) -> None:
+        self._host = EVERYWHERE.get(host, host)
+        self._port = port
+        self._headers = {"Content-Type": "application/json"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._in_use = in_use
+
+    async def handle(self, command: Command[R]) -> R:
+        """Have a command carried out; see `service_layer.messagebus.Owner`."""
+        asked: Command[Any] = command
+        answer: Any = None
+        match asked:
+            case CreateBatch():
+                await self._ask("POST", "/add_batch", _told(asked))
+            case ReceiveBatch(ref):
+                await self._ask("POST", f"/batches/{quote(ref, safe='')}/receive")
+            case Allocate(orderid, sku, qty):
+                line = {"orderid": orderid, "sku": sku, "qty": qty}
+                await self._ask("POST", "/allocate", line)
+                answer = await self._batch_of(orderid, sku)
+            case CheckBatches(batches):
+                answer = await self._hand_in("/batches?dry_run=true", batches)
+            case ImportBatches(batches):
+                answer = await self._hand_in("/batches", batches)
+            case _:
+                raise TypeError(f"{command} is not asked over HTTP")
+        return cast(R, answer)
+
+    async def _batch_of(self, orderid: str, sku: str) -> str | None:
+        path = f"/allocations/{quote(orderid, safe='')}"
+        status, lines = await self._ask("GET", path, none_is_404=True)
+        if status == HTTPStatus.NOT_FOUND:
+            return None
+        return next((line["batchref"] for line in lines if line["sku"] == sku), None)
+
+    async def _hand_in(self, path: str, batches: Sequence[CreateBatch]) -> int:
+        answer = await self._ask("POST", path, {"batches": [_told(batch) for batch in batches]})
+        return int(answer.body["new"])
+
+    async def _ask(
+        self, method: str, path: str, body: object = None, *, none_is_404: bool = False
+    ) -> _Answer:
+        request = partial(self._request, method, path, body)
+        answer = await trio.to_thread.run_sync(request, abandon_on_cancel=True)
+        is_none = none_is_404 and answer.status == HTTPStatus.NOT_FOUND
+        if answer.status >= HTTPStatus.BAD_REQUEST and not is_none:
+            raise _error(answer)
+        return answer
+
+    def _request(self, method: str, path: str, body: object) -> _Answer:
+        sent = None if body is None else json.dumps(body).encode()
+        with closing(HTTPConnection(self._host, self._port, timeout=ANSWERED_WITHIN_S)) as server:
+            try:
+                server.connect()
+            except OSError as error:
+                raise ConfigError(
+                    self._in_use.where,
+                    f"{self._in_use.problem}; nor does that server answer at {self._host}:"
+                    f"{self._port}: name where it listens with --http HOST:PORT",
+                ) from error
+            try:
+                server.request(method, path, sent, self._headers)
+                answer = server.getresponse()
+                said = answer.read()
+            except (OSError, HTTPException) as error:
+                raise StoreUnavailable(
+                    "the server has not answered, and may have done it or not; the same command "
+                    "once more changes nothing that is done already"
+                ) from error
+        try:
+            return _Answer(answer.status, json.loads(said))
+        except ValueError:
+            return _Answer(answer.status, said.decode(errors="replace"))
+
+
+def _told(batch: CreateBatch) -> dict[str, object]:
+    eta = None if batch.eta is None else batch.eta.isoformat()
+    return {"ref": batch.ref, "sku": batch.sku, "qty": batch.qty, "eta": eta}
+
+
+def _error(answer: _Answer) -> Exception:
+    said = answer.body if isinstance(answer.body, dict) else {}
+    message = str(said.get("message") or f"the server answers {answer.status}: {answer.body}")
+    match answer.status:
+        case HTTPStatus.CONFLICT if refs := said.get("refs"):
+            return ImportConflict(refs)
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return ConfigError("--token", f"does not do at the server: {message}")
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return StockError(f"{message}; split it")
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return StoreUnavailable(message)
+        case _:
+            return StockError(message)

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -86,21 +86,23 @@ def load_theatre(path: Path | None) -> TheatrePlan:
             "the zones and their scents are too many to be told in one welcome; use shorter names "
             "or make it two theatres",
         )
-    devices = _Devices(path, lines, plans)
-    remarks = [*devices.doubled_seats(doubled), *devices.unknown_seats(), *devices.doubled_names()]
+    devices = _Devices(path, lines, plans, doubled)
+    remarks = [*devices.doubled_names(), *devices.doubled_seats(), *devices.unknown_seats()]
     return TheatrePlan(file.name, tuple(devices.plans()), tuple(remarks))
 
 
-_SEAT_LINE = re.compile(r'\s*["\']?(?P<seat>[A-Za-z0-9_-]+-\d+-\d+)["\']?\s*=')
+_SEAT_LINE = re.compile(
+    r'\s*["\']?(?P<seat>[A-Za-z0-9_-]+-\d+-\d+)["\']?\s*=\s*["\'](?P<device>[^"\']+)["\']'
+)
 
 
-def _parse(lines: Sequence[str]) -> tuple[dict[str, Any], dict[SeatId, int]]:
-    """Return what the lines say, and the seats that stand there twice with the later line.
+def _parse(lines: Sequence[str]) -> tuple[dict[str, Any], dict[SeatId, tuple[int, str]]]:
+    """Return what the lines say, and the seats that stand there twice: later line and device.
 
     To TOML a key that stands there twice is an error, which would keep the whole house closed.
     """
     kept = list(lines)
-    doubled: dict[SeatId, int] = {}
+    doubled: dict[SeatId, tuple[int, str]] = {}
     while True:
         try:
             return tomllib.loads("\n".join([*kept, ""])), doubled
@@ -109,16 +111,23 @@ def _parse(lines: Sequence[str]) -> tuple[dict[str, Any], dict[SeatId, int]]:
             again = at and _SEAT_LINE.match(kept[int(at[1]) - 1])
             if not at or not again:
                 raise
-            doubled[SeatId(again["seat"])] = int(at[1])
+            doubled[SeatId(again["seat"])] = int(at[1]), again["device"]
             kept[int(at[1]) - 1] = ""
 
 
 class _Devices:
     """The devices of a theatre file, of which those that cannot be used are taken out."""
 
-    def __init__(self, path: Path, lines: Sequence[str], plans: Sequence[ZonePlan]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lines: Sequence[str],
+        plans: Sequence[ZonePlan],
+        doubled: Mapping[SeatId, tuple[int, str]],
+    ) -> None:
         self._path = path
         self._plans = plans
+        self._doubled = doubled
         self._line_of: dict[str, int] = {}
         for number, line in enumerate(lines, 1):
             if (found := _SEAT_LINE.match(line)) is not None:
@@ -135,9 +144,9 @@ class _Devices:
             left = {s: self._devices[s] for s in plan.devices if s in self._devices}
             yield replace(plan, devices=left)
 
-    def doubled_seats(self, doubled: dict[SeatId, int]) -> Iterator[str]:
+    def doubled_seats(self) -> Iterator[str]:
         """Take out the seats that were given two devices."""
-        for seat, line in doubled.items():
+        for seat, (line, _) in self._doubled.items():
             where = self._where(seat)
             yield f"{where}: {seat!r} has another device in line {line}; leave the right one"
             self._devices.pop(seat, None)
@@ -153,21 +162,23 @@ class _Devices:
     def doubled_names(self) -> Iterator[str]:
         """Take out the devices that are at two seats: at which, nobody knows."""
         seats_of: dict[str, list[SeatId]] = {}
-        for seat, device in self._devices.items():
-            seats_of.setdefault(device.name.casefold(), []).append(seat)
-        for seats in seats_of.values():
+        called = [(seat, device.name) for seat, device in self._devices.items()]
+        called += [(seat, name) for seat, (_, name) in self._doubled.items()]
+        for seat, name in called:
+            seats = seats_of.setdefault(name.casefold(), [])
+            if seat not in seats:
+                seats.append(seat)
+        names = {name.casefold(): name for _, name in reversed(called)}
+        for key, seats in seats_of.items():
             if len(seats) > 1:
-                yield self._at_one(seats)
+                yield self._at_one(names[key], seats)
                 for seat in seats:
-                    del self._devices[seat]
+                    self._devices.pop(seat, None)
 
-    def _at_one(self, seats: Collection[SeatId]) -> str:
+    def _at_one(self, name: str, seats: Collection[SeatId]) -> str:
         first, *others = seats
         elsewhere = ", ".join(f"{seat!r} (line {self._line_of.get(seat, '?')})" for seat in others)
-        device = self._devices[first]
-        return (
-            f"{device.where}: {device.name!r} is at {first!r} and at {elsewhere}; leave it at one"
-        )
+        return f"{self._where(first)}: {name!r} is at {first!r} and at {elsewhere}; leave it at one"
 
     def _where(self, seat: str) -> str:
         line = self._line_of.get(seat)

@@ -68,7 +68,7 @@ UNWRITTEN_S = 2.0
 the second that was not written, and the one in which it would have been. A spray that began then
 may have gone on after it, as dispensers do without their server."""
 
-STOP_WITHIN_S = 2.0
+STOP_WITHIN_S = 1.0
 """How long the last write may take when the server stops; then the next start takes it as lost."""
 
 

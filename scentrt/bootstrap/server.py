@@ -225,7 +225,7 @@ async def open_server(
                         gateway.stop()
                         stopping.set()
                         rooms.cancel_scope.cancel()
-                linking.cancel_scope.cancel()
+                        linking.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -265,13 +265,16 @@ def _readiness(
     fanout: FanOut,
     outbox: Outbox,
 ) -> Readiness:
-    closed = [f"zone {id} is not open" for id, actor in actors.items() if not actor.is_open]
+    reasons = [f"zone {id} is not open" for id, actor in actors.items() if not actor.is_open]
     health = ledger.health
     remarks = list(plan.remarks)
     for id, dispensers in linked.items():
         remarks += device_remarks(id, dispensers.states)
-    if health.failing or health.behind_ms > FAR_BEHIND_MS:
-        remarks.append(f"the database is {health.behind_ms / 1000:.1f} s behind")
+    behind = f"the database is {health.behind_ms / 1000:.1f} s behind"
+    if health.failing:
+        reasons.append(f"{behind} and takes nothing: orders are put off, and cues go on")
+    elif health.behind_ms > FAR_BEHIND_MS:
+        remarks.append(behind)
     if health.lost_rows:
         remarks.append(f"{health.lost_rows} dose rows were given up")
     for kind, out in outbox.health.items():
@@ -279,4 +282,4 @@ def _readiness(
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")
     if fanout.dropped:
         remarks.append(f"{fanout.dropped} events were dropped")
-    return Readiness(tuple(closed), tuple(remarks))
+    return Readiness(tuple(reasons), tuple(remarks))

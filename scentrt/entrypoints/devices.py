@@ -5,7 +5,7 @@ keeps to the dose limits: through the server that runs, or else through one that
 starts for as long as it takes.
 """
 
-import tempfile
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -124,7 +124,8 @@ def puff(
 def assign(theatre: TheatreFile = None, seconds: Listening = 5.0) -> None:
     """Give dispensers to the seats: each puffs in turn, and you say at which seat it was.
 
-    Every answer is written to the theatre file at once, and nothing else there is changed.
+    Every answer is written to the theatre file at once, and nothing else there is changed. Stop the
+    server first, if one runs.
     """
     settings, plan = _load(theatre)
     if settings.theatre is None:
@@ -138,7 +139,10 @@ def assign(theatre: TheatreFile = None, seconds: Listening = 5.0) -> None:
         f"{len(found)} dispensers have no seat yet. Each puffs in turn: answer with the seat, or "
         "[b]again[/b], [b]skip[/b] or [b]quit[/b]."
     )
-    trio.run(_Walk(settings, settings.theatre, found).through)
+    try:
+        trio.run(_Walk(settings, settings.theatre, found).through)
+    except* KeyboardInterrupt:
+        raise typer.Abort from None
 
 
 # What the commands have in common
@@ -296,25 +300,26 @@ class _Walk:
     async def through(self) -> None:
         """Walk until all devices have had their turn, or nobody wants to go on."""
         assigned = 0
-        with tempfile.TemporaryDirectory(prefix="scentrt-assign-") as folder:
-            bluetooth = self._settings.bluetooth.model_copy(update={"secrets": None})
-            here = {"db": str(Path(folder) / "walk.db"), "theatre": None, "bluetooth": bluetooth}
-            settings = self._settings.model_copy(update=here)
-            for test_seat, device in self._zone.devices.items():
-                answer = await self._try(settings, test_seat, device.name)
-                if answer == "quit":
-                    break
-                if answer != "skip":
-                    self._write(SeatId(answer), device.name)
-                    assigned += 1
+        # The secrets name the devices that have seats already, too.
+        logging.getLogger("scentrt.secrets_file").setLevel(logging.ERROR)
+        for test_seat, device in self._zone.devices.items():
+            answer = await self._try(test_seat, device.name)
+            if answer == "quit":
+                break
+            if answer != "skip":
+                self._write(SeatId(answer), device.name)
+                assigned += 1
         left = len(_free_seats(self._theatre))
         out.print(f"{assigned} assigned; {left} seats have no device yet.")
 
-    async def _try(self, settings: "Settings", test_seat: SeatId, name: str) -> str:
-        """Let a device puff until somebody says where; return the seat, `skip` or `quit`."""
+    async def _try(self, test_seat: SeatId, name: str) -> str:
+        """Let a device puff until somebody says where; return the seat, `skip` or `quit`.
+
+        Raises `DatabaseInUse` where a server runs: the doses and the panic are its own.
+        """
         plan = TheatrePlan("assign", (self._zone,))
         try:
-            async with _at_one_seat(settings, plan, self._zone, test_seat) as server:
+            async with _at_one_seat(self._settings, plan, self._zone, test_seat) as server:
                 while True:
                     problem = await _spray(server, self._zone, test_seat, TEST_SCENT)
                     out.print(
@@ -324,6 +329,8 @@ class _Walk:
                     answer = await self._ask()
                     if answer != "again":
                         return answer
+        except DatabaseInUse:
+            raise
         except ConfigError as error:
             err.print(f"[yellow]{name} is left out:[/yellow] {error.problem}")
             return "skip"
@@ -332,7 +339,11 @@ class _Walk:
         free = _free_seats(self._theatre)
         while True:
             ask = partial(typer.prompt, "At which seat?", default=free[0] if free else "skip")
-            answer = str(await trio.to_thread.run_sync(ask)).strip()
+            try:
+                said = await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
+            except typer.Abort:  # nobody is there any more
+                return "quit"
+            answer = str(said).strip()
             if answer in free or answer in {"again", "skip", "quit"}:
                 return answer
             err.print(f"{answer!r} is no seat without a device.")

@@ -107,6 +107,30 @@ def test_who_quits_keeps_what_was_assigned_before(bluez: SimulatedBluez, folder:
     assert [device.name for device in zone.devices.values()] == ["SD-0002"]
 
 
+def test_whoever_is_there_no_more_ends_the_walk(bluez: SimulatedBluez, folder: Path) -> None:
+    theatre(folder, ROXY)
+    code, printed = devices("assign", "--for", "0.5")
+    assert (code, "0 assigned; 4 seats have no device yet." in printed) == (0, True)
+
+
+async def test_in_a_panic_no_device_puffs_to_be_assigned(
+    bluez: SimulatedBluez, folder: Path
+) -> None:
+    theatre(folder, ROXY)
+    before = [len(puffs(bluez, device.serial)) for device in bluez.devices]
+    async with serve(folder, "--theatre", "roxy.toml") as server:
+        async with server.operator() as operator:
+            await operator.request({"type": "panic"})
+        code, printed = await trio.to_thread.run_sync(devices, "assign", "--for", "0.5")
+        assert (code, "is in use by process" in printed) == (2, True)
+        await server.stop()
+    code, printed = await trio.to_thread.run_sync(
+        partial(devices, "assign", "--for", "0.5", answers="skip\nskip\nskip\n")
+    )
+    assert printed.count("did not puff: the house is in panic") == 3
+    assert [len(puffs(bluez, device.serial)) for device in bluez.devices] == before
+
+
 def test_a_seat_puffs_without_a_server_and_within_its_limits(
     bluez: SimulatedBluez, folder: Path
 ) -> None:

@@ -20,9 +20,9 @@ async def test_devices_that_cannot_be_used_are_left_out_with_a_word_and_the_othe
     with file.open("a", encoding="utf-8") as more:
         more.write('A-1-3 = "SD-0004"\nA-1-4 = "sd-0002"\n')
     said = [
+        f"{file} line 9: 'SD-0002' is at 'A-1-2' and at 'A-1-4' (line 13); leave it at one",
         f"{file} line 11: 'A-1-3' has another device in line 12; leave the right one",
         f"{file} line 10: there is no seat 'A-1-9'; the last one is 'A-1-4'",
-        f"{file} line 9: 'SD-0002' is at 'A-1-2' and at 'A-1-4' (line 13); leave it at one",
     ]
     radio = Airwaves()
     async with (

@@ -64,7 +64,7 @@ async def change_quantity(redis: RedisServer, ref: str, qty: int) -> None:
             await trio.sleep(0.01)
 
 
-async def test_a_batch_that_shrinks_moves_a_line_and_what_is_missing_is_mailed(
+async def test_change_batch_quantity_leading_to_reallocation(
     tmp_path: Path, redis: RedisServer, mail: MailServer
 ) -> None:
     async with (
@@ -82,6 +82,12 @@ async def test_a_batch_that_shrinks_moves_a_line_and_what_is_missing_is_mailed(
         assert moved == {"orderid": "o-1", "sku": "LAMP", "qty": 10, "batchref": "later"}
         assert await shop.allocations("o-1") == {"LAMP": "later"}
 
+        await server.stop()
+
+
+async def test_out_of_stock_email(tmp_path: Path, redis: RedisServer, mail: MailServer) -> None:
+    async with company(tmp_path, redis, mail) as (server, shop):
+        await shop.add_batch("b-1", "LAMP", 5)
         await shop.allocate("o-2", "LAMP", 6)
         with trio.fail_after(10):
             while not mail.messages:  # noqa: ASYNC110 (it is in another thread)

@@ -156,8 +156,11 @@ async def test_while_another_program_holds_the_database_orders_are_put_off_and_c
             other.execute("BEGIN IMMEDIATE")
             answer = await shop.post("/allocate", **LINE)
             assert is_put_off(answer), answer.text
-            assert (await shop.get("/readyz")).status_code == 200
+            ready = await shop.get("/readyz")
+            assert ready.status_code == 503
+            assert "orders are put off, and cues go on" in ready.json()["reasons"][0]
             other.execute("ROLLBACK")
         assert await shop.allocations("o-1") == {}
         await shop.allocate("o-1", "SEA", 1)
         assert await shop.allocations("o-1") == {"SEA": "b-1"}
+        assert (await shop.get("/readyz")).status_code == 200

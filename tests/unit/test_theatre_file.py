@@ -188,9 +188,26 @@ A-1-1 = "SD-0001"
             '"A-1-2" = "SD-0003"\nA-1-3 = "SD-0001"\nZ-9-9 = "x"\n',
             [],
             [
+                "line 8: 'SD-0001' is at 'A-1-1' and at 'A-1-3' (line 11); leave it at one",
                 "line 9: 'A-1-2' has another device in line 10; leave the right one",
                 "line 12: there is no seat 'Z-9-9'; the last one is 'A-4-6'",
-                "line 8: 'SD-0001' is at 'A-1-1' and at 'A-1-3' (line 11); leave it at one",
+            ],
+        ),
+        (
+            'A-1-1 = "SD-0003"\nA-1-3 = "SD-0003"\nA-1-4 = "SD-0001"\n',
+            ["A-1-2"],
+            [
+                "line 8: 'SD-0001' is at 'A-1-1' and at 'A-1-4' (line 12); leave it at one",
+                "line 11: 'SD-0003' is at 'A-1-3' and at 'A-1-1' (line 8); leave it at one",
+                "line 8: 'A-1-1' has another device in line 10; leave the right one",
+            ],
+        ),
+        (
+            'A-9-9 = "SD-0002"\n',
+            ["A-1-1"],
+            [
+                "line 9: 'SD-0002' is at 'A-1-2' and at 'A-9-9' (line 10); leave it at one",
+                "line 10: there is no seat 'A-9-9'; the last one is 'A-4-6'",
             ],
         ),
     ],

@@ -216,10 +216,10 @@ def compose(letter: Letter, event_id: str, sender: str) -> bytes:
     try:
         message["From"] = sender
         message["To"] = letter.to
-        message["Subject"] = letter.subject
+        message["Subject"] = _without_encoded_words(letter.subject)
         message["Date"] = formatdate(usegmt=True)
         message["Message-ID"] = f"<{uuid5(_OURS, event_id)}@{sender.rpartition('@')[2]}>"
-        message["X-Event-Id"] = event_id
+        message["X-Event-Id"] = _without_encoded_words(event_id)
         message.set_content(
             letter.body, cte="7bit" if _is_plain(letter.body) else "quoted-printable"
         )
@@ -238,8 +238,15 @@ _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
-"""An address as people have them; RFC 5322 also allows comments, quotes and numbers of hosts."""
+_ADDRESS = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+"""An address as people have them; RFC 5322 also allows comments, quotes and numbers of hosts.
+
+None holds ``=?``, which begins an encoded word: mail programs decode it to whatever it hides."""
+
+
+def _without_encoded_words(text: str) -> str:
+    """Break up what Python would decode when a header is set, line ends and all (RFC 2047)."""
+    return text.replace("=?", "= ?")
 
 
 def _check_address(text: str) -> None:

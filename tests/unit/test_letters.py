@@ -1,7 +1,9 @@
 """A letter says what it was asked to say, and nothing that it was not."""
 
+import base64
 import email
 import email.policy
+import re
 from email.message import EmailMessage
 
 import pytest
@@ -69,19 +71,59 @@ def test_a_control_character_in_a_header_makes_a_letter_undeliverable(
         compose(headers.get(place, letter()), text if place == "event id" else "e-1", SENDER)
 
 
-@given(st.text(max_size=80), st.text(max_size=200), st.text(max_size=80))
+def encoded_word(hidden: str, encoding: str, charset: str) -> str:
+    """Return text as RFC 2047 hides it."""
+    raw = hidden.encode("utf-8", "replace")
+    if encoding in "bB":
+        return f"=?{charset}?{encoding}?{base64.b64encode(raw).decode()}?="
+    return f"=?{charset}?{encoding}?{''.join(f'={byte:02x}' for byte in raw)}?="
+
+
+_HIDDEN = st.text(max_size=20) | st.sampled_from(
+    ["\r\nBcc: all@made.com\r\n\r\nPay here", "\n", "\r", "\r\n\r\n", ", b@c", "@b"]
+)
+_ENCODED = st.builds(
+    encoded_word, _HIDDEN, st.sampled_from("qQbB"), st.sampled_from(["utf-8", "latin-1", "x"])
+)
+_PIECES = st.text(max_size=40) | _ENCODED | st.sampled_from(["=?", "?=", " ", "=", "a", "\t"])
+HOSTILE = st.lists(_PIECES, max_size=6).map("".join)
+
+
+def parts_on_the_wire(wire: bytes) -> tuple[list[bytes], bytes]:
+    """Return the names of the headers, and the body, as bytes and without decoding anything."""
+    head, _, body = wire.partition(b"\r\n\r\n")
+    lines = re.split(rb"\r\n|\r|\n", head)
+    return [line.split(b":")[0] for line in lines if not line.startswith((b" ", b"\t"))], body
+
+
+def forges_nothing(forged: Letter, event_id: str) -> None:
+    usual = compose(letter(), "e-1", SENDER)
+    try:
+        wire = compose(forged, event_id, SENDER)
+    except Undeliverable:
+        return
+    assert parts_on_the_wire(wire) == parts_on_the_wire(usual)
+    message = arrived(wire)
+    assert [address.addr_spec for address in message["To"].addresses] == [forged.to]
+    assert message["From"] == SENDER
+    assert message.get_content() == "Hello.\r\n"
+
+
+@given(HOSTILE, HOSTILE, HOSTILE)
 def test_nothing_in_a_letter_forges_a_header_or_touches_the_body(
     to: str, subject: str, event_id: str
 ) -> None:
-    usual = arrived(compose(letter(), "e-1", SENDER))
-    for forged in (letter(to=f"a{to}@made.com"), letter(subject=subject)):
-        try:
-            message = arrived(compose(forged, event_id, SENDER))
-        except Undeliverable:
-            continue
-        assert message.keys() == usual.keys()
-        assert len(message["To"].addresses) == 1
-        assert message.get_content() == usual.get_content()
+    forges_nothing(letter(to=f"a{to}@made.com"), "e-1")
+    forges_nothing(letter(subject=subject), "e-1")
+    forges_nothing(letter(), event_id)
+
+
+@pytest.mark.parametrize("encoding", ["q", "B"])
+def test_an_encoded_word_brings_in_neither_headers_nor_a_body(encoding: str) -> None:
+    word = encoded_word("a\r\nBcc: all@x.y\r\n\r\nPay here", encoding, "utf-8")
+    forges_nothing(letter(subject=f"Your order {word} is here"), f"e{word}")
+    with pytest.raises(Undeliverable, match="address"):
+        compose(letter(to=f"{word}@made.com"), "e-1", SENDER)
 
 
 @pytest.mark.parametrize(

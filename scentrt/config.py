@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from scentrt.domain.doses import US_PER_S, Limits
+from scentrt.domain.orders import EMAIL_ADDRESS
 from scentrt.errors import ConfigError
 from scentrt.wording import Section, config_error, matching, unknown
 
@@ -33,9 +34,7 @@ CONFIG_FILE = Path("scentrt.toml")
 
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-EmailAddress = Annotated[
-    str, matching(r"[!-?A-~]{1,64}@[!-?A-~]{1,255}", "an address, like 'stock@example.com'")
-]
+EmailAddress = Annotated[str, matching(EMAIL_ADDRESS, "an address, like 'stock@example.com'")]
 AdapterName = Annotated[str, matching(r"hci\d{1,3}", "the name of an adapter, like 'hci0'")]
 
 

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4, uuid5
 import msgspec
 import trio
 
+from scentrt.domain.orders import EMAIL_ADDRESS
 from scentrt.errors import ConfigError, DeliveryFailed, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
@@ -236,13 +237,6 @@ _OURS = UUID("5ce70000-0000-4000-8000-00000000e411")
 _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of what may end a line, or cannot be encoded."""
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
-_ADDRESS = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
-"""An address as people have them; RFC 5322 also allows comments, quotes and numbers of hosts.
-
-None holds ``=?``, which begins an encoded word: mail programs decode it to whatever it hides."""
-
 
 def _without_encoded_words(text: str) -> str:
     """Break up what Python would decode when a header is set, line ends and all (RFC 2047)."""
@@ -250,7 +244,7 @@ def _without_encoded_words(text: str) -> str:
 
 
 def _check_address(text: str) -> None:
-    if len(text) > 254 or _ADDRESS.fullmatch(text) is None:
+    if re.fullmatch(EMAIL_ADDRESS, text) is None:
         raise Undeliverable(f"{text[:254]!r} is not the address of an e-mail")
 
 

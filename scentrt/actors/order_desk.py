@@ -1,6 +1,7 @@
 """The order desk: accepts orders and cancellations, and leaves their lines to the products."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
@@ -15,6 +16,9 @@ from scentrt.service_layer.messagebus import work_through
 MOST_AT_ONCE = 256
 """As many orders as may be under way: a transaction's worth."""
 
+ATTEMPTS = 5
+"""How often a command is decided, where others get ahead of it: each time, one of them is done."""
+
 R = TypeVar("R")
 
 
@@ -22,7 +26,7 @@ class OrderDesk:
     """Carry out the commands about orders, each in a unit of work of its own, side by side.
 
     What two of them do at the same time to one order is kept apart by the database: the later one
-    is refused, and decided again.
+    is refused, and decided again, `ATTEMPTS` times in all.
 
     Args:
       settle: told which products have something to do about the lines of an order; it is stored
@@ -41,10 +45,11 @@ class OrderDesk:
             raise Busy("the order desk", RETRY_AFTER_MS)
         self._under_way += 1
         try:
-            try:
-                return await self._in_a_unit(command)
-            except UnitRefused:
-                return await self._in_a_unit(command)
+            for _ in range(ATTEMPTS - 1):
+                with suppress(UnitRefused):
+                    return await self._in_a_unit(command)
+                await trio.lowlevel.checkpoint()
+            return await self._in_a_unit(command)
         finally:
             self._under_way -= 1
 

@@ -15,7 +15,7 @@ from scentrt.domain.names import CustomerName, OrderId, Sku
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
-from scentrt.errors import ActorCrashed, ActorStopped, Busy, StoreUnavailable
+from scentrt.errors import ActorCrashed, ActorStopped, Busy, StoreUnavailable, UnitRefused
 from scentrt.service_layer.messagebus import Owner
 from tests.conftest import House
 from tests.e2e.shop import Shop, enter_shop
@@ -103,6 +103,30 @@ async def test_every_command_is_put_off_with_a_time_to_come_again(error: Excepti
             answer = await shop.post(path, **body)
             assert is_put_off(answer), (path, answer.text)
             assert str(error) in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            UnitRefused("FOREIGN KEY constraint failed"),
+            "Somebody changed the same at the same time; send it again",
+        ),
+        (
+            ActorCrashed("product SEA"),
+            "It may be done or not; send it again: product SEA failed and is being restarted",
+        ),
+        (ActorStopped("the stock room"), "It is not done: the stock room has stopped"),
+        (Busy("product SEA", 50), "Too busy: product SEA has a full mailbox, try again in 50 ms"),
+        (StoreUnavailable("disk I/O error"), "The database is away: disk I/O error"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whoever_is_put_off_is_told_the_reason(error: Exception, message: str) -> None:
+    async with shop_of(Failing(error)) as shop:
+        answer = await shop.post("/allocate", **LINE)
+        assert is_put_off(answer)
+        assert answer.json() == {"message": message}
 
 
 async def test_whoever_looks_is_put_off_while_the_database_is_away() -> None:

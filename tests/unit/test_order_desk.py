@@ -17,8 +17,15 @@ from scentrt.domain.commands import (
     RegisterCustomer,
 )
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
-from scentrt.errors import Busy, CustomerConflict, LineConflict, OrderConflict, StoreUnavailable
-from scentrt.service_layer.changes import Unsettled
+from scentrt.errors import (
+    Busy,
+    CustomerConflict,
+    LineConflict,
+    OrderConflict,
+    StoreUnavailable,
+    UnitRefused,
+)
+from scentrt.service_layer.changes import Changes, Unsettled
 from scentrt.service_layer.messagebus import work_through
 from tests.goods import PINE, SEA, line
 from tests.memory_stock import MemoryUnitOfWork
@@ -233,6 +240,33 @@ async def test_of_two_who_register_one_name_side_by_side_the_later_is_told(
     await trio.sleep(20)
     assert stage.outcomes["first"] is None
     assert isinstance(stage.outcomes["other"], CustomerConflict)
+
+
+class RefusedUnit(MemoryUnitOfWork):
+    """A unit of work that somebody else gets ahead of, as often as `times` says."""
+
+    times = 0
+
+    async def _commit(self, changes: Changes) -> None:
+        if RefusedUnit.times:
+            RefusedUnit.times -= 1
+            raise UnitRefused("FOREIGN KEY constraint failed")
+        await super()._commit(changes)
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(4, type(None)), (5, UnitRefused)])
+async def test_an_order_that_others_get_ahead_of_is_decided_five_times(
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+    times: int,
+    outcome: type[object],
+) -> None:
+    monkeypatch.setattr(RefusedUnit, "times", times)
+    async with open_stock(new_unit=RefusedUnit) as stage:
+        stage.ask("ada", RegisterCustomer(CustomerName("Ada"), "London", "ada@example.com"))
+        await wait_all_tasks_blocked()
+        assert isinstance(stage.outcomes["ada"], outcome)
+        assert RefusedUnit.times == 0
 
 
 async def test_too_many_orders_at_once_are_refused_as_busy(

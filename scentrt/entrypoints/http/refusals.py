@@ -5,12 +5,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from scentrt.errors import (
+    ActorCrashed,
     ActorError,
+    ActorStopped,
     ImportConflict,
     NotInStockRoom,
     StockConflict,
     StockError,
     StoreUnavailable,
+    UnitRefused,
     UnknownCustomer,
 )
 
@@ -42,8 +45,17 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _put_off(_: Request, error: Exception) -> JSONResponse:
-    what = "The database is away" if isinstance(error, StoreUnavailable) else "Too busy"
-    message = f"{what}: {error}"
+    match error:
+        case UnitRefused():  # in whose words only the database's constraints are
+            message = "Somebody changed the same at the same time; send it again"
+        case StoreUnavailable():
+            message = f"The database is away: {error}"
+        case ActorCrashed():
+            message = f"It may be done or not; send it again: {error}"
+        case ActorStopped():
+            message = f"It is not done: {error}"
+        case _:
+            message = f"Too busy: {error}"
     return JSONResponse({"message": message}, 503, {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -84,6 +84,8 @@ class Changes:
     The products of `overtaken` change past whoever has them in memory: their versions go up from
     what they are, from 0 where there is no such product, so that what others have decided on an
     earlier one is refused.
+
+    `resized` is the batch whose quantity has changed last: what is displaced comes from there.
     """
 
     versions: dict[Sku, Version] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Changes:
     cancelled_orders: list[OrderId] = field(default_factory=list)
     deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    resized: BatchRef | None = None
     _between: set[LineKey] = field(default_factory=set)
 
     @property
@@ -153,6 +156,7 @@ class Changes:
                 self.new_batches[ref] = event
             case BatchQuantityChanged(ref, _, qty):
                 self.quantities[ref] = qty
+                self.resized = ref
             case BatchRescheduled(ref, _, eta):
                 self.etas[ref] = eta
             case OutOfStock():

@@ -205,7 +205,7 @@ async def reallocate(event: Deallocated, uow: AbstractUnitOfWork) -> None:
     ref = product.allocate(line)
     if ref is None:
         product.back_order(line)
-    else:
+    elif ref != uow.changes.resized:  # there may be room for it where it was, if not for others
         _write_that_it_comes("has been moved to another delivery", line, ref, product, uow)
 
 

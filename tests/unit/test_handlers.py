@@ -328,6 +328,38 @@ class TestOrders:
             )
         ]
 
+    async def test_nobody_is_told_that_a_line_has_moved_which_is_where_it_was(
+        self, room: StockRoom
+    ) -> None:
+        await room.handle(CreateBatch(B3, SEA, 90, None))
+        for orderid, qty in (O1, 60), (O2, 30):
+            await room.handle(PlaceOrder(orderid, (line(orderid, qty),), ADA.name))
+            await room.settle()
+        assert room.shown == {O1: B3, O2: B3}
+        told = len(room.letters)
+        await room.handle(ChangeBatchQuantity(B3, 50))
+        assert room.shown == {O2: B3}
+        [(_, letter)] = room.letters[told:]
+        assert letter.startswith("60 SEA-BREEZE is out of stock.")
+
+    async def test_of_several_batches_that_shrink_in_one_unit_each_lets_go_of_its_own(
+        self, room: StockRoom
+    ) -> None:
+        await room.handle(PlaceOrder(O1, (line("o-1", 4),), ADA.name))
+        await room.settle()
+        async with MemoryUnitOfWork(room.stock, room.outlets) as uow:
+            await work_through(CreateBatch(B3, SEA, 4, TODAY), uow)
+            await work_through(ChangeBatchQuantity(B1, 3), uow)
+            await work_through(CreateBatch(BatchRef("b-4"), SEA, 4, LATER), uow)
+            await work_through(ChangeBatchQuantity(B3, 3), uow)
+            await work_through(ChangeBatchQuantity(B1, 4), uow)
+            await work_through(ChangeBatchQuantity(BatchRef("b-4"), 3), uow)
+            await uow.commit()
+        assert room.shown == {O1: B1}
+        assert [letter.partition(".")[0] for _, letter in room.letters[1:]] == [
+            "4 SEA-BREEZE has been moved to another delivery"
+        ] * 3
+
     async def test_nobody_is_written_to_about_an_order_of_no_customer(
         self, room: StockRoom
     ) -> None:

@@ -8,6 +8,7 @@
     ├── StoreUnavailable     the database did not take or give something
     │   └── UnitRefused      a unit of work was not decided on what the database holds
     ├── DeliveryFailed       the outside did not take a delivery; it is tried again
+    │   └── Deferred         it does not take this one for now, but may take others
     ├── Undeliverable        nobody can ever take this delivery; says why
     ├── PanicAgain           a panic was called while another was being released
     ├── UnknownName          nobody in the house is called so
@@ -72,6 +73,10 @@ class UnitRefused(StoreUnavailable):
 
 class DeliveryFailed(ScentError):
     """The outside did not take a delivery, or did not say that it has. It may take it later."""
+
+
+class Deferred(DeliveryFailed):
+    """The outside is there, and does not take this one delivery for now. It may take others."""
 
 
 class Undeliverable(ScentError):

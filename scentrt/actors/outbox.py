@@ -4,9 +4,12 @@ What is to leave the process is written down in the transaction that caused it, 
 each kind of delivery one task takes what waits, in order, hands it to the channel of that kind, and
 strikes out what the outside has. So a dead mail server does not hold up Redis, a crash loses
 nothing, and what was sent and not yet struck out is sent again: receivers know it by its event id.
+
+What the outside puts off, as a full mailbox does, lets those behind it pass, and is tried again.
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +18,17 @@ from typing import NoReturn, Protocol
 import trio
 
 from scentrt.actors.backoff import Backoff
-from scentrt.errors import DeliveryFailed, StoreUnavailable, Undeliverable
+from scentrt.errors import Deferred, DeliveryFailed, StoreUnavailable, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 
+FIRST_DEFERRAL_S, LAST_DEFERRAL_S = 1.0, 60.0
+"""Between attempts at what was put off: no mailbox is emptied in an instant, no greylist left."""
+
 PAGE = 500
-"""How many deliveries of one kind are in memory at a time, a few hundred bytes each."""
+"""How many deliveries of one kind are in memory at a time, a few hundred bytes each. If so many are
+put off, the rest waits for them."""
 
 STRIKE_OUT_EVERY_S = 0.1
 """How long what was delivered may wait for the rest of its page: each that is struck out alone is a
@@ -59,6 +66,7 @@ class Channel(Protocol):
 
         Raises:
           DeliveryFailed: the outside is away, or did not say that it took it.
+          Deferred: it does not take this one for now; those behind it may pass.
           Undeliverable: it will never be taken.
         """
         ...
@@ -70,7 +78,7 @@ class OutboxHealth:
 
     `waiting` counts those that have not arrived; `PAGE` stands for so many or more. `since_ms` is
     when the first of them was created, in Unix time, None if there is none. `failing` says that the
-    last attempt failed, and `undeliverable` how many were given up since the start.
+    outside was away at the last attempt, `undeliverable` how many were given up since the start.
     """
 
     waiting: int
@@ -123,17 +131,21 @@ class _Courier:
         self._backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         self._written = trio.Event()
         self._page: deque[Delivery] = deque()  # read, and not delivered
+        self._deferred: dict[int, Delivery] = {}  # put off, by id
+        self._deferrals = Backoff(FIRST_DEFERRAL_S, LAST_DEFERRAL_S)
+        self._deferred_until = math.inf
         self._delivered: list[int] = []  # and not struck out
-        self._after_id = 0  # what is up to here has been delivered
+        self._after_id = 0  # what is up to here has been delivered, or put off
         self._struck_out_at = 0.0
         self._failing_since: float | None = None
         self._undeliverable = 0
 
     @property
     def health(self) -> OutboxHealth:
+        waiting = [*self._deferred.values(), *self._page]
         return OutboxHealth(
-            len(self._page),
-            self._page[0].created_ms if self._page else None,
+            len(waiting),
+            waiting[0].created_ms if waiting else None,
             self._failing_since is not None,
             self._undeliverable,
         )
@@ -145,7 +157,8 @@ class _Courier:
         while True:
             try:
                 await self._deliver_what_waits()
-                await self._written.wait()
+                with trio.move_on_at(self._deferred_until):
+                    await self._written.wait()
             except (DeliveryFailed, StoreUnavailable) as error:
                 self._note_failure(error)
                 await trio.sleep(self._backoff.next_s())
@@ -158,14 +171,20 @@ class _Courier:
         while True:
             await self._strike_out()
             self._written = trio.Event()  # before the look, so that nothing is written unseen
+            room = PAGE - len(self._deferred)
             self._page = deque(
-                await self._store.pending_deliveries(self._kind, self._after_id, PAGE)
+                await self._store.pending_deliveries(self._kind, self._after_id, room)
+                if room
+                else ()
             )
-            if not self._page:
+            is_due = trio.current_time() >= self._deferred_until
+            if not self._page and not is_due:
                 self._note_success()
                 return
             try:
                 await self._deliver_page()
+                if is_due:
+                    await self._deliver_deferred()
             finally:
                 # Shielded, so that an orderly end leaves nothing to be sent twice.
                 with trio.move_on_after(LAST_STRIKE_OUT_S, shield=True):
@@ -174,17 +193,47 @@ class _Courier:
     async def _deliver_page(self) -> None:
         while self._page:
             delivery = self._page[0]
-            try:
-                await self._channel.deliver(delivery)
-            except Undeliverable as error:
-                self._give_up(delivery, error)
-            else:
-                self._note_success()
+            is_done = await self._deliver(delivery)
             self._page.popleft()
-            self._delivered.append(delivery.id)
             self._after_id = delivery.id
-            if trio.current_time() - self._struck_out_at >= STRIKE_OUT_EVERY_S:
-                await self._strike_out()
+            if not is_done:
+                self._defer(delivery)
+            await self._strike_out_in_time()
+
+    async def _deliver_deferred(self) -> None:
+        for delivery in tuple(self._deferred.values()):
+            if await self._deliver(delivery):
+                del self._deferred[delivery.id]
+            await self._strike_out_in_time()
+        self._deferred_until = math.inf
+        if self._deferred:
+            self._deferred_until = trio.current_time() + self._deferrals.next_s()
+
+    async def _deliver(self, delivery: Delivery) -> bool:
+        """Deliver or give up; return False for what was put off. Raises `DeliveryFailed`."""
+        try:
+            await self._channel.deliver(delivery)
+        except Deferred as error:
+            log.info("%s of %s is put off: %s", self._kind, delivery.event_id, error)
+            self._note_success()  # since the outside is there
+            return False
+        except Undeliverable as error:
+            self._give_up(delivery, error)
+        else:
+            self._note_success()
+        self._delivered.append(delivery.id)
+        return True
+
+    def _defer(self, delivery: Delivery) -> None:
+        if not self._deferred:
+            self._deferrals.reset()
+            self._deferred_until = trio.current_time() + self._deferrals.next_s()
+            log.warning("%s of %s is put off, and tried again", self._kind, delivery.event_id)
+        self._deferred[delivery.id] = delivery
+
+    async def _strike_out_in_time(self) -> None:
+        if trio.current_time() - self._struck_out_at >= STRIKE_OUT_EVERY_S:
+            await self._strike_out()
 
     async def _strike_out(self) -> None:
         if self._delivered:

@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from scentrt.domain.orders import EMAIL_ADDRESS
-from scentrt.errors import ConfigError, DeliveryFailed, Undeliverable
+from scentrt.errors import ConfigError, Deferred, DeliveryFailed, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
 
@@ -73,7 +73,7 @@ class EmailChannel:
         self._post = post
 
     async def deliver(self, delivery: Delivery) -> None:
-        """Post a letter; raises `DeliveryFailed` and `Undeliverable`."""
+        """Post a letter; raises `DeliveryFailed`, `Deferred` and `Undeliverable`."""
         try:
             letter = msgspec.json.decode(delivery.payload, type=Letter)
         except msgspec.DecodeError as error:
@@ -139,8 +139,9 @@ class EmailNotifications(Post):
         When cancelled, it may have been sent or not.
 
         Raises:
-          DeliveryFailed: the server cannot be reached, does not answer, refuses for now (4xx), or
-            refuses us, our sender or encryption.
+          DeliveryFailed: the server cannot be reached, does not answer, is ending (421), or refuses
+            us, our sender or encryption.
+          Deferred: it refuses the recipient or the letter for now (any other 4xx).
           Undeliverable: it refuses the recipient or the letter for good (5xx); the address is none;
             or something in the letter could forge a header.
         """
@@ -199,8 +200,10 @@ class EmailNotifications(Post):
             raise DeliveryFailed(f"{self._name} failed: {error}") from error
 
     def _refusal(self, code: int, reason: bytes | str) -> DeliveryFailed | Undeliverable:
-        kind = Undeliverable if code >= 500 else DeliveryFailed
-        return kind(f"{self._name} refuses the letter: {code} {reason!r}")
+        problem = f"{self._name} refuses the letter: {code} {reason!r}"
+        if code >= 500:
+            return Undeliverable(problem)
+        return DeliveryFailed(problem) if code == _ENDING else Deferred(problem)
 
 
 def compose(letter: Letter, event_id: str, sender: str) -> bytes:
@@ -233,6 +236,9 @@ def compose(letter: Letter, event_id: str, sender: str) -> bytes:
 
 _OURS = UUID("5ce70000-0000-4000-8000-00000000e411")
 """What makes the ids of our messages ours, in RFC 4122's way of deriving one from a name."""
+
+_ENDING = 421
+"""What a server says that closes the connection, whatever it was asked (RFC 5321, 3.8)."""
 
 _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode's categories of what may end a line, or cannot be encoded."""

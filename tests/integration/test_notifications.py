@@ -22,7 +22,7 @@ from scentrt.adapters.notifications import (
     Login,
     LogNotifications,
 )
-from scentrt.errors import ConfigError, DeliveryFailed, Undeliverable
+from scentrt.errors import ConfigError, Deferred, DeliveryFailed, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
 from tests.e2e.speaking import until
@@ -356,3 +356,16 @@ async def test_while_the_mail_server_is_away_letters_wait_and_then_all_go_in_ord
             await until(lambda: not store.event_ids)
         nursery.cancel_scope.cancel()
     assert [message["Subject"] for message in server.messages] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("place", ["rcpt", "data"])
+async def test_a_letter_that_is_refused_for_now_is_put_off_and_no_other(
+    server: MailServer, place: str
+) -> None:
+    setattr(server, place, "450 greylisted")
+    with pytest.raises(Deferred, match="450"):
+        await mail(server).post(LETTER, "e-1")
+    setattr(server, place, "421 shutting down")
+    with pytest.raises(DeliveryFailed, match="421") as caught:
+        await mail(server).post(LETTER, "e-1")
+    assert not isinstance(caught.value, Deferred)

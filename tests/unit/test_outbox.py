@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from scentrt.actors import outbox
 from scentrt.actors.outbox import Outbox, OutboxHealth
-from scentrt.errors import DeliveryFailed, ScentError, Undeliverable
+from scentrt.errors import Deferred, DeliveryFailed, ScentError, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from tests.memory_deliveries import MemoryDeliveries
 
@@ -403,3 +403,104 @@ async def test_an_end_is_not_held_up_for_long_by_a_database_that_hangs(
         nursery.cancel_scope.cancel()
     assert redis.arrived == ["a"]
     assert trio.current_time() - ended_at <= outbox.LAST_STRIKE_OUT_S
+
+
+# One that is not taken for now
+
+
+FULL = Deferred("their mailbox is full")
+
+
+async def test_one_that_is_not_taken_for_now_lets_those_behind_it_pass_and_arrives_later(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"b": FULL, "d": FULL}
+    desk.commit("a", "b", "c", "d", "e")
+    await wait_all_tasks_blocked()
+    assert desk.redis.arrived == ["a", "c", "e"]
+    assert desk.store.event_ids == ["b", "d"]
+    assert desk.outbox.health["redis"] == OutboxHealth(2, 2000.0, failing=False, undeliverable=0)
+    desk.redis.poison.clear()
+    await trio.sleep(2 * outbox.LAST_DEFERRAL_S)
+    assert desk.redis.arrived == ["a", "c", "e", "b", "d"]
+    assert desk.store.event_ids == []
+    assert desk.outbox.health["redis"] == HEALTHY
+
+
+async def test_one_that_is_never_taken_is_tried_ever_more_seldom_and_stays_stored(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"b": FULL}
+    desk.commit("b")
+    await trio.sleep(3600)
+    attempts = desk.redis.attempted_at
+    assert 3600 / outbox.LAST_DEFERRAL_S <= len(attempts) < 200
+    assert attempts[-1] - attempts[-2] <= outbox.LAST_DEFERRAL_S
+    assert desk.store.event_ids == ["b"]
+    desk.commit("c")
+    await wait_all_tasks_blocked()
+    assert desk.redis.arrived == ["c"]
+
+
+async def test_one_that_is_not_taken_for_now_survives_the_death_of_the_outside(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"a": FULL}
+    desk.commit("a", "b")
+    await wait_all_tasks_blocked()
+    desk.redis.away = DeliveryFailed("away")
+    desk.redis.poison.clear()
+    desk.commit("c")
+    await trio.sleep(200)
+    assert desk.redis.arrived == ["b"]
+    assert desk.outbox.health["redis"].failing
+    desk.redis.away = None
+    await trio.sleep(200)
+    assert sorted(desk.redis.arrived) == ["a", "b", "c"]
+    assert desk.store.event_ids == []
+
+
+async def test_the_next_process_sends_what_was_not_taken_by_then(
+    autojump_clock: MockClock,
+) -> None:
+    desk = Desk()
+    desk.redis.poison = {"a": FULL}
+    for _ in range(2):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(desk.outbox.run)
+            desk.commit("a" if not desk.redis.attempted_at else "c")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        desk.redis.poison.clear()
+        desk.outbox = Outbox(desk.store, {"redis": desk.redis})
+    assert desk.redis.arrived == ["a", "c"]
+    assert desk.store.event_ids == []
+
+
+async def test_no_more_are_put_off_than_a_page_has_and_then_the_rest_waits(
+    desk: Desk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "PAGE", 3)
+    names = [f"n-{number}" for number in range(8)]
+    desk.redis.poison = dict.fromkeys(names[:5], FULL)
+    desk.commit(*names)
+    await wait_all_tasks_blocked()
+    assert len(desk.redis.attempted_at) == 3
+    assert desk.outbox.health["redis"].waiting == 3
+    desk.redis.poison.clear()
+    await trio.sleep(2 * outbox.LAST_DEFERRAL_S)
+    assert desk.redis.arrived == names
+
+
+async def test_one_after_the_other_that_is_put_off_is_tried_again_though_others_never_end(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"a": FULL}
+    desk.redis.takes_s = 0.5
+    desk.commit("a")
+    for number in range(200):
+        desk.commit(f"n-{number}")
+        await trio.sleep(0.4)
+        if number == 50:
+            desk.redis.poison.clear()
+    assert "a" in desk.redis.arrived

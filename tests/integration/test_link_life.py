@@ -213,6 +213,16 @@ async def test_a_link_that_breaks_while_it_is_written_fails_what_waits() -> None
 
 
 @in_virtual_time
+async def test_a_link_that_is_cancelled_as_it_fails_ends_and_does_not_connect_again() -> None:
+    async with linked() as seat:
+        seat.dispenser.drop()
+        async with asyncio.timeout(60):
+            assert await seat.end() < 1
+        assert len(seat.dispenser.connects) == 1
+        assert not seat.state.online
+
+
+@in_virtual_time
 async def test_what_a_device_says_of_itself_is_passed_on() -> None:
     async with linked() as seat:
         assert seat.state.slots == (SlotReading(0, 600, 7), SlotReading(1, 600, 9))

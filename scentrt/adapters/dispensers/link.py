@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 import secrets
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -150,14 +151,14 @@ class Link:
             self._connected_at = inf
             try:
                 await self._connect_and_serve()
-            except* NotGenuine as failed:
+            except NotGenuine as failed:
                 self._become(replace(self._state, impostor=True))
-                self._note_problem(str(failed.exceptions[0]))
-            except* LinkFailed as failed:
-                self._note_problem(str(failed.exceptions[0]))
-            except* BadValue as bad:
-                self._note_problem(f"{self.name} says what cannot be: {bad.exceptions[0]}")
-            except* Exception:
+                self._note_problem(str(failed))
+            except LinkFailed as failed:
+                self._note_problem(str(failed))
+            except BadValue as bad:
+                self._note_problem(f"{self.name} says what cannot be: {bad}")
+            except Exception:
                 log.exception("the link to %s failed", self.name)
                 self._note_problem(f"the link to {self.name} failed; the log says how")
             if loop.time() - self._connected_at > LONGEST_WAIT_S:
@@ -183,15 +184,34 @@ class Link:
                 try:
                     async with self._within(ANSWERED_WITHIN_S, "does not answer"):
                         await self._greet(device)
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(self._write_orders(device))
-                        tasks.create_task(self._watch(device))
+                    await self._serve(device)
                 except asyncio.CancelledError:
                     await self._bid_farewell(device)
                     raise
             finally:
                 self._go_offline()
                 await self._disconnect(device)
+
+    async def _serve(self, device: Device) -> None:
+        """Write orders and watch the device until one of both fails, or until cancelled.
+
+        Not in a `TaskGroup`: when it is cancelled as one of its tasks fails, it raises that
+        failure only, and the link would connect again instead of ending.
+        """
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(self._watch(device)),
+            loop.create_task(self._write_orders(device)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=FIRST_COMPLETED)
+        finally:
+            ended = [task for task in tasks if task.done()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in ended:
+            task.result()
 
     async def _greet(self, device: Device) -> None:
         """Close whatever is open, and hear how the device is."""

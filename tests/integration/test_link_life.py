@@ -177,6 +177,22 @@ async def test_a_device_that_speaks_is_not_asked() -> None:
 
 
 @in_virtual_time
+async def test_how_fast_a_device_is_told_is_noted_while_it_speaks_all_the_time() -> None:
+    async with linked() as seat:
+        reads = len(seat.dispenser.status_reads)
+        seat.dispenser.write_takes_s = 0.02
+        expired = seat.spray(spraying(0), within_s=-1)
+        for _ in range(20):
+            seat.spray(spraying(0))
+            await asyncio.sleep(0.25)
+        assert expired.expirations == 1
+        assert len(seat.dispenser.status_reads) == reads
+        assert seat.state.expired == 1
+        assert seat.state.latency_ms == pytest.approx(20, abs=0.5)
+        assert sum(a.latency_ms != b.latency_ms for a, b in pairwise(seat.states)) <= 3
+
+
+@in_virtual_time
 async def test_a_device_that_has_died_silently_is_noticed() -> None:
     async with linked() as seat:
         seat.dispenser.answers.clear()

@@ -79,7 +79,7 @@ class LinkState:
     battery_percent: int | None = None
     firmware: str | None = None
     latency_ms: float | None = None
-    """From the order to the end of its write, smoothed; as it was when the link was last idle."""
+    """From the order to the end of its write, smoothed; noted at least every `KEEP_ALIVE_S`."""
     expired: int = 0
     """Sprays that were dropped since they had waited too long."""
     impostor: bool = False
@@ -310,9 +310,13 @@ class Link:
         Beside the writing and not between, so that no cue waits for an answer to such a question.
         """
         loop = asyncio.get_running_loop()
+        note_at = loop.time() + KEEP_ALIVE_S
         while True:
             self._is_due.clear()
             now = loop.time()
+            if now >= note_at:
+                self._note_health()
+                note_at = now + KEEP_ALIVE_S
             taken_by = (self._writing_since or now) + PATIENCE_S
             look_at = min(self._heard_at + KEEP_ALIVE_S, self._valves.look_at)
             if self._lost:
@@ -320,7 +324,7 @@ class Link:
             if now >= taken_by:
                 raise LinkFailed(self.name, "does not take what is written to it")
             if now < look_at:
-                self._wakes_at = min(look_at, taken_by)
+                self._wakes_at = min(look_at, taken_by, note_at)
                 alarm = loop.call_at(self._wakes_at, self._is_due.set)
                 await self._is_due.wait()
                 alarm.cancel()

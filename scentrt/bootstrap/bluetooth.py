@@ -16,6 +16,7 @@ from scentrt.actors.clock import ServerClock
 from scentrt.actors.messages import Connected, Stuck, Suspect
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
+from scentrt.adapters.dispensers.claims import Claims
 from scentrt.adapters.dispensers.link import Adapter, LinkState
 from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFailed
 from scentrt.adapters.dispensers.radio import scan as scan_with
@@ -116,12 +117,14 @@ def assign_all(
 ) -> Mapping[SeatId, Adapter]:
     """Return the adapter of each device; a simulated radio holds any number of links."""
     seats = [seat for zone in plan.zones for seat in zone.devices]
-    wanted = settings.bluetooth
+    wanted, claims = settings.bluetooth, Claims()
     if backend is not None:
-        adapters = [Adapter("simulated", BleakRadio(backend=backend), len(seats))]
+        adapters = [Adapter("simulated", BleakRadio(backend=backend, claims=claims), len(seats))]
     else:
         adapters = [
-            Adapter(name or "default", BleakRadio(name, pair=wanted.pair), wanted.links)
+            Adapter(
+                name or "default", BleakRadio(name, pair=wanted.pair, claims=claims), wanted.links
+            )
             for name in wanted.adapters or (None,)
         ]
     return assign_adapters(f"{settings.theatre or 'theatre'}: devices", seats, adapters)

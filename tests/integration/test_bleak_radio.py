@@ -7,6 +7,7 @@ import pytest
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
 
+from scentrt.adapters.dispensers.claims import Claims
 from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFailed, Refused, scan
 from simulators.ble import profile
 from simulators.ble.air import Air
@@ -38,13 +39,71 @@ def backend(air: Air) -> Backend:
 def test_a_device_is_found_by_its_address_or_by_its_name() -> None:
     async def scenario(air: Air) -> None:
         device = await put(air, "SD-0042")
-        radio = BleakRadio(backend=backend(air))
         for name in (device.address.lower(), "sd-0042"):
-            found = await radio.find(name)
+            found = await BleakRadio(backend=backend(air)).find(name)
             await found.connect(lambda: None)
             await found.discover()
             assert await found.read(SERIAL) == b"SD-0042"
             await found.disconnect()
+
+    play(scenario)
+
+
+def test_a_name_that_looks_like_an_address_takes_nobodys_seat() -> None:
+    async def scenario(air: Air) -> None:
+        sought = "F0:F1:F2:F3:F4:F5"
+        await put(air, sought)
+        radio = BleakRadio(backend=backend(air))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await radio.find(sought)
+        genuine = await air.add(Dispenser(Identity("SD-0001")), address=sought)
+        await (await radio.find(sought)).disconnect()
+        assert genuine.address == sought
+
+    play(scenario)
+
+
+def test_a_device_that_is_named_twice_is_used_for_one_seat_only() -> None:
+    async def scenario(air: Air) -> None:
+        device = await put(air, "SD-0042")
+        claims = Claims()
+        first, second = (BleakRadio(backend=backend(air), claims=claims) for _ in range(2))
+        found = await first.find(device.address)
+        for _ in range(2):
+            with pytest.raises(LinkFailed) as refused:
+                await second.find("sd-0042")
+            assert str(refused.value) == (
+                f"sd-0042 is the same device as {device.address}: leave it at one seat, under one "
+                "name"
+            )
+        await found.connect(lambda: None)
+        await found.discover()
+        await found.disconnect()
+        await first.find(device.address)
+
+    play(scenario)
+
+
+def test_a_serial_that_two_devices_advertise_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(air: Air) -> None:
+        first = await put(air, "SD-0042")
+        radio = BleakRadio(backend=backend(air))
+        found = await radio.find("SD-0042")
+        await found.connect(lambda: None)
+        await found.discover()
+        second = await put(air, "SD-0042")
+        other = await put(air, "SD-0001")
+        problem = (
+            f"SD-0042 answers at {first.address} and at {second.address}: name it by its address"
+        )
+        await radio.find(second.address)
+        await radio.find(other.address)
+        assert problem in caplog.text
+        with pytest.raises(LinkFailed) as refused:
+            await radio.find("SD-0042")
+        assert str(refused.value) == problem
+        await found.disconnect()
 
     play(scenario)
 

@@ -18,6 +18,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 
+from scentrt.adapters.dispensers.claims import Claims, is_address
 from scentrt.adapters.dispensers.gatt import REQUIRED, SERVICE
 from scentrt.adapters.dispensers.remedies import problem_of_adapter
 from scentrt.errors import ScentError
@@ -157,22 +158,34 @@ class BleakRadio:
     """A `Radio` through bleak: the adapter of that name (`hci0`), or the only one there is.
 
     It scans for as long as somebody waits for a device. With `pair`, devices are paired with when
-    they are first connected, without asking anybody.
+    they are first connected, without asking anybody. `claims` are shared by all radios whose names
+    must not stand for the same device.
     """
 
     def __init__(
-        self, adapter: str | None = None, backend: Backend | None = None, *, pair: bool = False
+        self,
+        adapter: str | None = None,
+        backend: Backend | None = None,
+        *,
+        pair: bool = False,
+        claims: Claims | None = None,
     ) -> None:
         self._adapter = adapter
         self._backend = backend
         self._pair = pair
+        self._claims = claims or Claims()
         self._sought: dict[str, asyncio.Future[BLEDevice]] = {}
         self._nobody = asyncio.Event()
         self._scanning: asyncio.Task[None] | None = None
 
     async def find(self, name: str) -> Device:
-        """Wait until a device is in reach, as `Radio.find` says; one caller for each name."""
+        """Wait until a device is in reach, as `Radio.find` says; one caller for each name.
+
+        Raises `LinkFailed` also where it is in doubt which device the name stands for.
+        """
         loop = asyncio.get_running_loop()
+        self._claims.seek(name)
+        self._check(name)
         found = self._sought[name.casefold()] = loop.create_future()
         try:
             if self._scanning is None or self._scanning.done():
@@ -182,6 +195,8 @@ class BleakRadio:
             del self._sought[name.casefold()]
             if not self._sought:
                 self._nobody.set()
+        self._claims.take(name, device.address)
+        self._check(name)
         return _BleakDevice(name, device, self._adapter, self._backend, pair=self._pair)
 
     async def _scan(self) -> None:
@@ -207,11 +222,22 @@ class BleakRadio:
         )
 
     def _see(self, device: BLEDevice, advertisement: AdvertisementData | None) -> None:
-        name = device.name if advertisement is None else advertisement.local_name
-        for called in {device.address.casefold(), (name or "").casefold()}:
-            found = self._sought.get(called)
-            if found is not None and not found.done():
-                found.set_result(device)
+        serial = device.name if advertisement is None else advertisement.local_name
+        self._offer(device.address, device)
+        # Anybody may call their device by another one's address.
+        if serial and not is_address(serial):
+            self._claims.hear(serial, device.address, asyncio.get_running_loop().time())
+            self._offer(serial, device)
+
+    def _offer(self, name: str, device: BLEDevice) -> None:
+        found = self._sought.get(name.casefold())
+        if found is not None and not found.done():
+            found.set_result(device)
+
+    def _check(self, name: str) -> None:
+        problem = self._claims.problem(name, asyncio.get_running_loop().time())
+        if problem is not None:
+            raise LinkFailed(name, problem)
 
     async def _see_the_connected(self) -> None:
         """Find what BlueZ has left connected when its program crashed: that does not advertise."""

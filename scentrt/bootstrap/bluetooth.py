@@ -113,9 +113,12 @@ async def open_air(
 
 
 def assign_all(
-    settings: Settings, plan: TheatrePlan, backend: Backend | None
+    settings: Settings, plan: TheatrePlan, backend: Backend | None, *, takes_over: bool
 ) -> Mapping[SeatId, Adapter]:
-    """Return the adapter of each device; a simulated radio holds any number of links."""
+    """Return the adapter of each device; a simulated radio holds any number of links.
+
+    With `takes_over`, devices that are connected already are taken from whatever holds them.
+    """
     seats = [seat for zone in plan.zones for seat in zone.devices]
     wanted, claims = settings.bluetooth, Claims()
     if backend is not None:
@@ -123,7 +126,9 @@ def assign_all(
     else:
         adapters = [
             Adapter(
-                name or "default", BleakRadio(name, pair=wanted.pair, claims=claims), wanted.links
+                name or "default",
+                BleakRadio(name, pair=wanted.pair, claims=claims, takes_over=takes_over),
+                wanted.links,
             )
             for name in wanted.adapters or (None,)
         ]

@@ -97,7 +97,8 @@ async def open_server(
     Args:
       plan: the theatre, instead of that in the settings.
       airwaves: a radio instead of the platform's, on which every seat is given a device.
-      only: the seats whose devices are connected to; all, if left out.
+      only: the seats whose devices are connected to; all, if left out. Only with all of them are
+        devices taken over that are still connected: to a server that crashed, it is assumed.
     """
     settings.check()
     plan = plan or load_theatre(settings.theatre)
@@ -133,7 +134,7 @@ async def open_server(
             if settings.simulate:
                 memory = {zone.id: MemoryDispensers(clock) for zone in plan.zones}
             else:
-                adapters = assign_all(settings, plan, backend)
+                adapters = assign_all(settings, plan, backend, takes_over=only is None)
                 linked = {
                     zone.id: link_zone(zone, aio, clock, adapters, keys, refs)
                     for zone in plan.zones

@@ -50,6 +50,22 @@ def test_a_device_is_paired_with_where_that_is_wanted(bluez: Radio, *, pair: boo
     bluez.play(scenario)
 
 
+def test_a_device_that_is_connected_is_taken_over_only_where_that_is_wanted(bluez: Radio) -> None:
+    device = bluez.take()
+
+    async def scenario() -> None:
+        connected = await BleakRadio("hci0").find(device.serial)
+        await connected.connect(lambda: None)
+        await connected.discover()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await BleakRadio("hci0").find(device.serial)
+        await BleakRadio("hci0", takes_over=True).find(device.serial)
+        await connected.disconnect()
+
+    bluez.play(scenario)
+
+
 def test_an_adapter_that_is_not_there_is_named_and_the_others_work(bluez: Radio) -> None:
     device = bluez.take()
 

@@ -159,7 +159,8 @@ class BleakRadio:
 
     It scans for as long as somebody waits for a device. With `pair`, devices are paired with when
     they are first connected, without asking anybody. `claims` are shared by all radios whose names
-    must not stand for the same device.
+    must not stand for the same device. With `takes_over`, it also finds the devices that BlueZ
+    holds connected, which a program that crashed has left, or which another one uses.
     """
 
     def __init__(
@@ -169,11 +170,13 @@ class BleakRadio:
         *,
         pair: bool = False,
         claims: Claims | None = None,
+        takes_over: bool = False,
     ) -> None:
         self._adapter = adapter
         self._backend = backend
         self._pair = pair
         self._claims = claims or Claims()
+        self._takes_over = takes_over
         self._sought: dict[str, asyncio.Future[BLEDevice]] = {}
         self._nobody = asyncio.Event()
         self._scanning: asyncio.Task[None] | None = None
@@ -203,7 +206,7 @@ class BleakRadio:
         try:
             while self._sought:
                 self._nobody.clear()
-                if self._backend is None:
+                if self._backend is None and self._takes_over:
                     await self._see_the_connected()
                 async with self._scanner():
                     with suppress(TimeoutError):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -36,6 +36,12 @@ CONFIG_FILE = Path("scentrt.toml")
 Port = Annotated[int, Field(ge=0, le=65_535)]
 EmailAddress = Annotated[str, matching(EMAIL_ADDRESS, "an address, like 'stock@example.com'")]
 AdapterName = Annotated[str, matching(r"hci\d{1,3}", "the name of an adapter, like 'hci0'")]
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("each adapter once: its links would be counted twice")
+    return names
 
 
 class GatewaySection(Section):
@@ -77,7 +83,9 @@ class LimitsSection(Section):
 class BluetoothSection(Section):
     """How the dispensers of the theatre file are reached."""
 
-    adapters: Annotated[tuple[AdapterName, ...], Field(max_length=32)] = ()
+    adapters: Annotated[
+        tuple[AdapterName, ...], Field(max_length=32), AfterValidator(_each_once)
+    ] = ()
     """As BlueZ calls them; the one that the system takes by itself, where none is named."""
     links: Annotated[int, Field(ge=1, le=100)] = 7
     """How many devices one adapter holds at a time; most hold five to seven."""

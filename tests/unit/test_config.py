@@ -266,3 +266,12 @@ def test_an_adapter_that_cannot_be_one_is_named_with_an_example() -> None:
     assert str(refused.value) == (
         "bluetooth.adapters[1]: expected the name of an adapter, like 'hci0', not \"usb dongle\""
     )
+
+
+def test_an_adapter_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings({"bluetooth": {"adapters": ["hci0", "hci1", "hci0"]}})
+    assert str(refused.value) == (
+        "bluetooth.adapters: expected each adapter once: its links would be counted twice, not "
+        '["hci0", "hci1", "hci0"]'
+    )

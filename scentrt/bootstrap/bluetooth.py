@@ -177,6 +177,8 @@ def _on_change(
         log.warning("%s: %s", where, state.problem)
     if state.stuck and not former.stuck:
         log.error("%s: a slot does not close, although it was told to three times", where)
+    if state.fault and not former.fault:
+        log.error("%s: the dispenser reports a fault", where)
     if _is_low(state) and not _is_low(former):
         log.warning("%s: the battery is down to %s %%", where, state.battery_percent)
 
@@ -190,6 +192,7 @@ def device_remarks(zone: ZoneId, states: Mapping[SeatId, LinkState]) -> Iterator
     for what, seats in {
         "cannot be reached": [seat for seat, state in states.items() if not state.online],
         "does not close": [seat for seat, state in states.items() if state.stuck],
+        "reports a fault": [seat for seat, state in states.items() if state.fault],
         "cannot prove who it is": [seat for seat, state in states.items() if state.impostor],
         "has a low battery": [seat for seat, state in states.items() if _is_low(state)],
     }.items():

@@ -47,9 +47,12 @@ def devices(*command: str, answers: str = "") -> tuple[int, str]:
     """Run a command; return its exit code and all that it printed."""
     options = ["devices", *command, "--theatre", "roxy.toml"]
     done = CliRunner().invoke(app, options, input=answers, env={"COLUMNS": "200"})
-    if isinstance(done.exception, ConfigError):  # which `main` prints
-        return 2, str(done.exception)
-    assert isinstance(done.exception, SystemExit | None)
+    error = done.exception
+    while isinstance(error, BaseExceptionGroup):
+        [error] = error.exceptions
+    if isinstance(error, ConfigError):  # which `main` prints
+        return 2, str(error)
+    assert isinstance(error, SystemExit | None)
     return done.exit_code, done.output
 
 
@@ -168,6 +171,26 @@ async def test_a_seat_puffs_through_the_server_that_runs(
         assert code == 2
         assert f"is in use by process {server.process.pid}" in printed
         assert "nor does that server answer at 127.0.0.1:1" in printed
+        await server.stop()
+
+
+async def test_a_puff_of_another_database_takes_no_device_from_the_server_that_runs(
+    bluez: SimulatedBluez, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scentrt.entrypoints.devices.CONNECTED_WITHIN_S", 1.0)
+    theatre(folder, WITH_DEVICES)
+    before = len(puffs(bluez, "SD-0001"))
+    puff = partial(devices, "puff", "A-1-2", "pine", "--db", "other.db")
+    options = ("--theatre", "roxy.toml")
+    async with serve(folder, *options, env=bluez.environment, simulated=False) as server:
+        async with server.operator() as operator:
+            await operator.subscribe("zone")
+            while (await server.get("/readyz")).json()["remarks"]:
+                await anext(operator.events())
+        code, printed = await trio.to_thread.run_sync(puff)
+        assert (code, "did not connect within 1 s" in printed) == (2, True), printed
+        assert len(puffs(bluez, "SD-0001")) == before
+        assert (await server.get("/readyz")).json()["remarks"] == []
         await server.stop()
 
 

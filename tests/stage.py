@@ -16,7 +16,7 @@ from scentrt.actors.messages import DeviceState, TakeCue
 from scentrt.actors.reports import Report, Written
 from scentrt.actors.zone import ZoneActor
 from scentrt.domain.cues import Cue, CueKey, OwnerId, Scent, SeatId, Spray, ZoneId
-from scentrt.domain.decisions import Accepted
+from scentrt.domain.decisions import Accepted, Withdraw
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import LevelChanged, PublicEvent
 from scentrt.domain.layout import ZonePlan
@@ -92,6 +92,9 @@ class StagedDispensers:
             for seat, open_slot in self.open
             if seat in seats and slot in {None, open_slot}
         }
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Do nothing: nothing waits here."""
 
     def device(self, seat: SeatId) -> DeviceState | None:
         """Return what the test has put into `devices`."""

@@ -38,7 +38,7 @@ from scentrt.actors.messages import (
 )
 from scentrt.actors.reports import Account, Written
 from scentrt.domain.cues import CueKey, SeatId, Spray, ZoneId
-from scentrt.domain.decisions import Accepted, Halt, Order, Release
+from scentrt.domain.decisions import Accepted, Halt, Order, Release, Withdraw
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import (
     CueDispatched,
@@ -87,6 +87,9 @@ class Dispensers(Protocol):
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Close a slot at these seats, or all their slots."""
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Forget the sprays meant that wait, and end those that began late; called after halts."""
 
     def device(self, seat: SeatId) -> DeviceState | None:
         """Return what is known of a seat's device; None where there is none to know of."""
@@ -291,6 +294,8 @@ class ZoneActor:
                 self._dispensers.spray(spray, seats, done)
             case Halt(slot, seats):
                 self._dispensers.halt(slot, seats)
+            case Withdraw():
+                self._dispensers.withdraw(order)
             case _:
                 assert_never(order)
 

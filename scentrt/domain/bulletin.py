@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from scentrt.domain.cues import Cue, CueKey, LevelKey, Scent, SeatId, Spray, ZoneId
-from scentrt.domain.decisions import Effects, Halt, Release
+from scentrt.domain.cues import Cue, CueKey, LevelKey, OwnerId, Scent, SeatId, Spray, ZoneId
+from scentrt.domain.decisions import Effects, Halt, Release, Withdraw
 from scentrt.domain.events import (
     Change,
     CueDispatched,
@@ -40,6 +40,12 @@ class Bulletin:
     def halt(self, slot: int | None, seats: Iterable[SeatId]) -> None:
         """Order a slot closed, or all slots."""
         self._effects.orders.append(Halt(slot, tuple(seats)))
+
+    def withdraw(
+        self, seats: Seats = None, *, cue: CueKey | None = None, owner: OwnerId | None = None
+    ) -> None:
+        """Order that nothing more of a cue, or of an owner, is sprayed."""
+        self._effects.orders.append(Withdraw(cue, owner, seats))
 
     def released(self, cue: Cue, seats: Seats, at_ms: float) -> None:
         """Say that a cue was dispatched."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from scentrt.domain.cues import SeatId, Spray
+from scentrt.domain.cues import CueKey, OwnerId, SeatId, Spray
 from scentrt.domain.events import Event
 from scentrt.domain.seats import Skip
 
@@ -53,7 +53,26 @@ class Halt:
     seats: tuple[SeatId, ...]
 
 
-Order = Release | Halt
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Tell these dispensers, or all, to spray no more of a cue, or of all the cues of an owner.
+
+    Everybody's, and levels, where both are None. It is for dispensers that come to their orders so
+    late that the zone takes a spray to be over before it has begun.
+    """
+
+    cue: CueKey | None
+    owner: OwnerId | None
+    seats: tuple[SeatId, ...] | None
+
+    def means(self, cue: CueKey | None) -> bool:
+        """Say whether a spray of this cue, or of a level (None), is meant."""
+        if self.cue is not None:
+            return cue == self.cue
+        return self.owner is None or (cue is not None and cue.owner == self.owner)
+
+
+Order = Release | Halt | Withdraw
 
 
 @dataclass(slots=True)

@@ -121,9 +121,11 @@ class Zone:
         """Unschedule a cue, or stop what of it runs; return how many sprays were stopped."""
         self._agenda.drop(key, now_ms)
         self._stops.cancel(key, asked_ms, now_ms)
-        return self._halt(
+        stopped = self._halt(
             lambda run: run.cue == key, self._seating.present, Ended.CANCELLED, now_ms
         )
+        self._bulletin.withdraw(cue=key)
+        return stopped
 
     def _choose(
         self, cue: Cue, now_ms: float, at_ms: float
@@ -218,6 +220,7 @@ class Zone:
                 self._agenda.drop(cue.key, now_ms)
         meant = self._seating.meant(seats)
         stopped = self._halt(_owned_by(owner), meant, Ended.STOPPED, now_ms)
+        self._bulletin.withdraw(seats, owner=owner)
         self._levels.end_stopped(owner, now_ms)
         return stopped
 
@@ -247,6 +250,7 @@ class Zone:
         """Stop what runs of an owner who is gone; its waiting cues are held until it is back."""
         self._agenda.hold(owner)
         stopped = self._halt(_owned_by(owner), self._seating.present, Ended.CLIENT_GONE, now_ms)
+        self._bulletin.withdraw(owner=owner)
         self._levels.end_stopped(owner, now_ms)
         return stopped
 

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from scentrt.adapters.dispensers.gatt import Command
 from scentrt.adapters.dispensers.link import Adapter, Link, LinkState
 from scentrt.adapters.dispensers.orders import SprayOrder
+from scentrt.domain.cues import CueKey, OwnerId
 from tests.integration.fake_air import FakeDispenser, FakeRadio
 
 STOP_ALL = Command.stop(None)
+CUE = CueKey(OwnerId("s-1"), "c-1")
 
 
 def spraying(slot: int, intensity: float = 1.0, duration_ms: float = 100.0) -> Command:
@@ -50,9 +52,16 @@ class Seat:
     def state(self) -> LinkState:
         return self.states[-1]
 
-    def spray(self, command: Command, *, is_level: bool = False, within_s: float = 10.0) -> Told:
+    def spray(
+        self,
+        command: Command,
+        *,
+        cue: CueKey = CUE,
+        is_level: bool = False,
+        within_s: float = 10.0,
+    ) -> Told:
         told, now = Told(), asyncio.get_running_loop().time()
-        self.link.spray(SprayOrder(command, is_level, now, now + within_s, told))
+        self.link.spray(SprayOrder(command, None if is_level else cue, now, now + within_s, told))
         return told
 
     async def until(self, **wanted: object) -> LinkState:

@@ -11,8 +11,9 @@ from scentrt.adapters.dispensers.ble import assign_adapters
 from scentrt.adapters.dispensers.gatt import Command
 from scentrt.adapters.dispensers.link import Adapter
 from scentrt.domain.cues import CueKey, OwnerId, SeatId
+from scentrt.domain.decisions import Withdraw
 from scentrt.errors import ConfigError
-from tests.integration.ble_zone import CountingThread, Zone, seats_of
+from tests.integration.ble_zone import CUE, CountingThread, Zone, seats_of
 from tests.integration.fake_air import FakeDispenser, FakeRadio
 
 STOP_ALL = Command.stop(None)
@@ -70,6 +71,22 @@ async def test_a_halt_closes_a_slot_or_all_at_the_seats_it_names() -> None:
         await house.done_by_all(6)
         assert [len(fake.commands) for fake in fakes] == [4, 4, 3]
         assert [fake.commands[2] for fake in fakes[:2]] == [Command.stop(0), STOP_ALL]
+
+
+async def test_what_is_withdrawn_is_not_sprayed_any_more_at_the_seats_that_are_named() -> None:
+    fakes = many(3)
+    async with zone(fakes) as house:
+        await house.online()
+        for fake in fakes:
+            fake.write_takes_s = 0.1
+        house.spray(0.1, cue=CueKey(OwnerId("s-2"), "c-1"))
+        house.spray(0.2)
+        house.ble.withdraw(Withdraw(CUE, None, (house.seats[0], SeatId("A-9-9"))))
+        house.spray(0.3)
+        house.ble.withdraw(Withdraw(None, OwnerId("s-3"), None))
+        await house.done_by_all(9)
+        assert [len(fake.sprays) for fake in fakes] == [2, 3, 3]
+        assert sum(written.failed for written in house.written) == 1
 
 
 async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:

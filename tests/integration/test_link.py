@@ -8,8 +8,12 @@ import pytest
 from scentrt.adapters.dispensers import gatt, link
 from scentrt.adapters.dispensers.gatt import Activity, Command, Op, Status
 from scentrt.adapters.dispensers.orders import MOST_WAITING
+from scentrt.domain.cues import CueKey, OwnerId
+from scentrt.domain.decisions import Withdraw
 from tests.integration.fake_air import FakeDispenser, in_virtual_time
-from tests.integration.linked_seats import STOP_ALL, linked, row, spraying
+from tests.integration.linked_seats import CUE, STOP_ALL, linked, row, spraying
+
+FILMS = CueKey(OwnerId("s-film"), "c-1")
 
 # Orders
 
@@ -87,6 +91,72 @@ async def test_stop_all_leaves_nothing_waiting() -> None:
         await asyncio.sleep(1)
         assert seat.dispenser.commands == [STOP_ALL, spraying(0), STOP_ALL]
         assert [each.failures for each in waiting] == [1, 1, 1]
+
+
+@in_virtual_time
+async def test_of_what_is_withdrawn_nothing_is_sprayed_that_waits() -> None:
+    async with linked() as seat:
+        seat.dispenser.write_takes_s = 0.4
+        seat.spray(spraying(2), cue=FILMS)
+        await asyncio.sleep(0.01)
+        mine, films = seat.spray(spraying(0)), seat.spray(spraying(0, 0.5), cue=FILMS)
+        seat.spray(spraying(1), is_level=True)
+        seat.link.withdraw(Withdraw(CUE, None, None))
+        assert (mine.failures, films.failures) == (1, 0)
+        await asyncio.sleep(2)
+        assert seat.dispenser.commands == [
+            STOP_ALL,
+            spraying(2),
+            spraying(0, 0.5),
+            spraying(1),
+        ]
+
+
+@in_virtual_time
+async def test_what_is_being_written_when_it_is_withdrawn_is_closed_afterwards() -> None:
+    async with linked() as seat:
+        seat.dispenser.write_takes_s = 0.4
+        for what in (
+            Withdraw(CUE, None, None),
+            Withdraw(None, CUE.owner, None),
+            Withdraw(None, None, None),
+        ):
+            seat.spray(spraying(0, duration_ms=5000))
+            await asyncio.sleep(0.2)
+            seat.link.withdraw(what)
+            after = seat.spray(spraying(0, 0.5), cue=FILMS)
+            before = len(seat.dispenser.commands)
+            await asyncio.sleep(2)
+            assert seat.dispenser.commands[before:] == [
+                spraying(0, duration_ms=5000),
+                Command.stop(0),
+                spraying(0, 0.5),
+            ]
+            assert len(after.written_at) == 1
+
+
+@in_virtual_time
+async def test_what_goes_on_is_closed_when_it_is_withdrawn_and_what_is_over_is_left_alone() -> None:
+    async with linked() as seat:
+        seat.spray(spraying(0, duration_ms=1000))
+        seat.spray(spraying(1, duration_ms=100))
+        await asyncio.sleep(0.5)
+        seat.link.withdraw(Withdraw(CUE, None, None))
+        await asyncio.sleep(0.1)
+        assert seat.dispenser.commands[3:] == [Command.stop(0)]
+        assert not seat.dispenser.open_slots
+
+
+@in_virtual_time
+async def test_what_a_stop_closes_is_not_closed_twice_when_it_is_withdrawn() -> None:
+    async with linked() as seat:
+        seat.spray(spraying(0, duration_ms=1000))
+        await asyncio.sleep(0.1)
+        seat.link.stop(Command.stop(0))
+        await asyncio.sleep(0.1)
+        seat.link.withdraw(Withdraw(CUE, None, None))
+        await asyncio.sleep(0.1)
+        assert seat.dispenser.commands[2:] == [Command.stop(0)]
 
 
 @in_virtual_time

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from scentrt.domain.cues import CueKey, SeatId
-from scentrt.domain.decisions import Halt, Order, Release
+from scentrt.domain.decisions import Halt, Order, Release, Withdraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Devices:
                     for seat in seats:
                         if seat not in self.deaf:
                             self._halt(seat, slot, now_ms)
+                case Withdraw():
+                    pass  # they take every order at once
                 case _:
                     assert_never(order)
 

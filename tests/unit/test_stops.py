@@ -1,7 +1,7 @@
 """A stop overtakes what waits, closes what runs, and leaves the rest alone."""
 
 from scentrt.domain.cues import Target
-from scentrt.domain.decisions import Accepted, Halt, Refusal, Refused
+from scentrt.domain.decisions import Accepted, Halt, Refusal, Refused, Withdraw
 from scentrt.domain.events import (
     ACTIVE,
     ENDED,
@@ -199,6 +199,24 @@ def test_a_panic_stops_everything_and_refuses_cues_until_it_is_released() -> Non
     assert targets(venue.cue(3)) == 1
     changes = [event.change for event in venue.heard(ZoneChanged)]
     assert changes == [Change.PANICKED, Change.RELEASED]
+
+
+def test_what_a_slow_dispenser_still_has_before_it_is_withdrawn_although_nothing_is_open() -> None:
+    venue = Venue(SEA, seats=2)
+    venue.cue(1, lasts=50, ttl=5_000)
+    venue.at(100)
+    venue.orders.clear()
+    assert venue.cancel(1) == 0
+    assert venue.stop(GAME, (A1,)) == 0
+    assert venue.stop() == 0
+    with venue.acting():
+        assert venue.zone.hush(FILM, venue.clock) == 0
+    assert venue.orders == [
+        Withdraw(key(1), None, None),
+        Withdraw(None, GAME, (A1,)),
+        Withdraw(None, None, None),
+        Withdraw(None, FILM, None),
+    ]
 
 
 def test_a_panic_closes_every_slot_also_those_that_are_not_known_to_be_open() -> None:

@@ -21,6 +21,7 @@ from scentrt.adapters.dispensers.gatt import Command
 from scentrt.adapters.dispensers.link import DEFAULT_SLOTS, Adapter, Link, LinkState
 from scentrt.adapters.dispensers.orders import SprayOrder
 from scentrt.domain.cues import SeatId, Spray
+from scentrt.domain.decisions import Withdraw
 from scentrt.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -131,12 +132,16 @@ class BleDispensers:
         offset_ms = now_ms - now * 1000
         tally = _Tally(len(seats), offset_ms, partial(self._report, done))
         expires = (spray.expires_ms - offset_ms) / 1000
-        order = SprayOrder(command, spray.cue is None, now, expires, tally)
+        order = SprayOrder(command, spray.cue, now, expires, tally)
         self._aio.post(self._spray, order, tally, seats)
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Close a slot at these seats, or all their slots."""
         self._aio.post(self._halt, Command.stop(slot), seats)
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Forget the sprays meant that wait, and end those that began late."""
+        self._aio.post(self._withdraw, what)
 
     def device(self, seat: SeatId) -> DeviceState | None:
         """Return what is known of a seat's device; None where it has none."""
@@ -193,6 +198,12 @@ class BleDispensers:
             link = self._links.get(seat)
             if link is not None:
                 link.stop(command)
+
+    def _withdraw(self, what: Withdraw) -> None:
+        for seat in self._links if what.seats is None else what.seats:
+            link = self._links.get(seat)
+            if link is not None:
+                link.withdraw(what)
 
     def _report(self, done: Callable[[Written], None], written: Written) -> None:
         self._aio.post_back(self._hear, done, written)

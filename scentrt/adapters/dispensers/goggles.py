@@ -7,6 +7,7 @@ from typing import Protocol
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.reports import Written
 from scentrt.domain.cues import SeatId, Spray
+from scentrt.domain.decisions import Withdraw
 
 MOST_UNANSWERED = 256
 """Sprays that one pair of goggles may leave unanswered; the oldest then counts as failed."""
@@ -78,6 +79,9 @@ class GogglesDispensers:
             headset = self._headsets.get(seat)
             if headset is not None:
                 headset.halt(slot)
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Do nothing: nothing waits here."""
 
     def device(self, seat: SeatId) -> None:
         """Know nothing of a device: goggles look after their own."""

@@ -27,6 +27,7 @@ from scentrt.adapters.dispensers.radio import (
     WrongProfile,
 )
 from scentrt.adapters.dispensers.valves import Valves
+from scentrt.domain.decisions import Withdraw
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,8 @@ class Link:
         self._state = LinkState()
         self._queue = OrderQueue()
         self._valves = Valves()
+        # What each slot was told last, and until when that goes on; infinity while it is written.
+        self._told: dict[int, tuple[SprayOrder, float]] = {}
         self._has_orders = asyncio.Event()
         self._is_due = asyncio.Event()
         self._wakes_at = inf
@@ -137,7 +140,24 @@ class Link:
         """Close a slot, or all, before anything that waits. Offline, that has happened already."""
         if self._state.online:
             self._queue.stop(command)
+            if command.op is gatt.Op.STOP_ALL:
+                self._told.clear()
+            else:
+                self._told.pop(command.slot, None)
             self._has_orders.set()
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Forget the sprays meant that wait, and close what goes on, or is being written, of them.
+
+        A slot that a stop has been told to close already is left to that.
+        """
+        self._queue.withdraw(what)
+        now = asyncio.get_running_loop().time()
+        for slot, (order, ends) in list(self._told.items()):
+            if ends > now and what.means(order.cue):
+                del self._told[slot]
+                self._queue.close(Command.stop(slot))
+                self._has_orders.set()
 
     async def run(self) -> NoReturn:
         """Keep the device connected until cancelled; then stop all its slots and let it go.
@@ -269,11 +289,15 @@ class Link:
                 await self._write_spray(device, order)
 
     async def _write_spray(self, device: Device, order: SprayOrder) -> None:
+        command = order.command
+        self._told[command.slot] = order, inf
         try:
-            written_at = await self._write(device, order.command)
+            written_at = await self._write(device, command)
         except BaseException:
             order.outcome.failed()
             raise
+        if command.slot in self._told:  # else a stop has come meanwhile
+            self._told[command.slot] = order, written_at + command.duration_ms / 1000
         order.outcome.written(written_at)
         took_ms = (written_at - order.given) * 1000
         # An eighth of what is new, as RFC 6298 smooths the round trips of TCP.
@@ -379,6 +403,7 @@ class Link:
     def _go_offline(self) -> None:
         self._become(replace(self._state, online=False))
         self._queue.clear()
+        self._told.clear()
         self._writing_since = None
 
     def _note_problem(self, problem: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.reports import Written
 from scentrt.domain.cues import SeatId, Spray
+from scentrt.domain.decisions import Withdraw
 
 ORDERS_KEPT = 10_000
 """How far back `received` goes; a night of cues must not fill the memory of a simulated house."""
@@ -49,6 +50,9 @@ class MemoryDispensers:
             for key in [key for key in self._open_until if key[0] in halted]:
                 del self._open_until[key]
 
+    def withdraw(self, what: Withdraw) -> None:
+        """Do nothing: nothing waits here."""
+
     def device(self, seat: SeatId) -> None:
         """Know nothing of a device: there is none."""
 
@@ -78,6 +82,9 @@ class NoDispensers:
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Do nothing: nothing is open."""
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Do nothing: nothing waits here."""
 
     def device(self, seat: SeatId) -> None:
         """Know nothing of a device: there is none."""

@@ -1,10 +1,13 @@
 """What waits to be told to one dispenser, and in which order it is told. Pure."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from scentrt.adapters.dispensers.gatt import Command, Op
+from scentrt.domain.cues import CueKey
+from scentrt.domain.decisions import Withdraw
 
 MOST_WAITING = 32
 """Sprays that may wait for one device: at a connection interval of 15 ms that is half a second,
@@ -28,15 +31,20 @@ class Outcome(Protocol):
 class SprayOrder:
     """One spray for any number of devices; times are the loop's.
 
-    `is_level`: it is one step of a level, and a newer step takes its place. No device is told after
-    `expires`.
+    Without a `cue` it is one step of a level, and a newer step takes its place. No device is told
+    after `expires`.
     """
 
     command: Command
-    is_level: bool
+    cue: CueKey | None
     given: float
     expires: float
     outcome: Outcome
+
+    @property
+    def is_level(self) -> bool:
+        """Whether this is one step of a level, not a cue."""
+        return self.cue is None
 
     def at(self, now: float) -> Self | None:
         """Return what a device may be told at this moment, None where it is too late for that.
@@ -86,17 +94,19 @@ class OrderQueue:
     def stop(self, command: Command) -> None:
         """Let a stop wait, before all sprays; what it stops and still waits has failed."""
         everything = command.op is Op.STOP_ALL
-        kept: deque[SprayOrder] = deque()
-        for order in self._sprays:
-            if everything or order.command.slot == command.slot:
-                order.outcome.failed()
-            else:
-                kept.append(order)
-        self._sprays = kept
+        self._drop(lambda order: everything or order.command.slot == command.slot)
         if everything:
             self._stops.clear()
+        self.close(command)
+
+    def close(self, command: Command) -> None:
+        """Let a stop wait, before all sprays, which are for afterwards and stay."""
         if command not in self._stops:
             self._stops.append(command)
+
+    def withdraw(self, what: Withdraw) -> None:
+        """Forget the sprays meant; they have failed."""
+        self._drop(lambda order: what.means(order.cue))
 
     def take(self, now: float) -> Command | SprayOrder | None:
         """Return what is to be told next, a stop or a spray; drop what has waited too long."""
@@ -116,3 +126,12 @@ class OrderQueue:
         self._stops.clear()
         while self._sprays:
             self._sprays.popleft().outcome.failed()
+
+    def _drop(self, is_meant: Callable[[SprayOrder], bool]) -> None:
+        kept: deque[SprayOrder] = deque()
+        for order in self._sprays:
+            if is_meant(order):
+                order.outcome.failed()
+            else:
+                kept.append(order)
+        self._sprays = kept

@@ -11,6 +11,10 @@ LEVEL_PRIORITY = -1
 
 NEVER = float("-inf")
 
+UNHEARD_MS = 3_000.0
+"""How long before a link is lost its dispenser may have heard no more: finding that out takes 2 s,
+and telling the zone of it a little longer."""
+
 
 class Skip(StrEnum):
     """Why a seat is left out."""
@@ -76,6 +80,9 @@ class Slot:
     """When its last release ended, or the present one will."""
     parts: dict[LevelKey, tuple[float, float]] = field(default_factory=dict)
     """The levels that are mixed here: intensity and end of each."""
+    saved: list[tuple[float, int, float]] = field(default_factory=list)
+    """What closing early has saved of late, the most first: when, how much, and until when it would
+    have gone on."""
 
     def running(self, now_ms: float) -> Run | None:
         """Return the release for which this slot is open at `now_ms`, if it is."""
@@ -85,6 +92,13 @@ class Slot:
         """Return what would be saved by closing now."""
         run = self.running(now_ms)
         return 0 if run is None else run.dose_us - run.released_us(now_ms)
+
+    def save(self, us: int, ends_ms: float, now_ms: float) -> None:
+        """Note what closing now saves; of what was saved before, only more than that matters."""
+        saved = [each for each in self.saved if each[0] >= now_ms - UNHEARD_MS]
+        while saved and saved[-1][1] <= us:
+            ends_ms = max(ends_ms, saved.pop()[2])
+        self.saved = [*saved, (now_ms, us, ends_ms)]
 
     def mixed(self, now_ms: float, but_for: LevelKey) -> tuple[float, float]:
         """Return what the other levels give here, added up, and until when; drop what is over."""
@@ -156,6 +170,20 @@ class Seat:
             self._air_until_ms = max(self._air_until_ms, now_ms)
             for slot in self.slots:
                 slot.until_ms = max(slot.until_ms, now_ms)
+
+    def lose(self, now_ms: float) -> None:
+        """Count what closing has saved of late: a link that is lost now may not have told it.
+
+        A dispenser that hears no more goes on with what it heard last, so of each slot it is one
+        release that went on, and the greatest is taken to be it.
+        """
+        self.online = False
+        for slot in self.slots:
+            saved = [each for each in slot.saved if each[0] >= now_ms - UNHEARD_MS]
+            slot.saved = []
+            if saved:
+                ends_ms = max(ends_ms for _, _, ends_ms in saved)
+                self.budget.charge(max(us for _, us, _ in saved), ends_ms)
 
     def fit(self, slots: list[Slot], now_ms: float, *, anything: bool = False) -> None:
         """Give the seat another dispenser; what the person there already got still counts."""
@@ -261,6 +289,7 @@ class Seat:
             slot.vial.left_us += run.dose_us - released
         self.budget.charge(-run.dose_us, run.ends_ms)
         self.budget.charge(released, now_ms)
+        slot.save(run.dose_us - released, run.ends_ms, now_ms)
 
     def _why_unavailable(self) -> Skip:
         if self.opted_out:

@@ -310,9 +310,11 @@ class Zone:
         seat = self._seating.get(id)
         if seat is None or seat.online == online:
             return
-        seat.online = online
         if online:
+            seat.online = True
             self._close_all(seat, now_ms)
+        else:
+            seat.lose(now_ms)
         change = Change.SEAT_ONLINE if online else Change.SEAT_OFFLINE
         self._bulletin.changed(change, id, now_ms)
 

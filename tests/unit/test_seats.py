@@ -254,6 +254,42 @@ def test_a_dispenser_that_is_found_again_is_stopped() -> None:
     assert sum(venue.zone.take_doses(venue.clock).values()) == 4_000_000
 
 
+@pytest.mark.parametrize(("lost_at", "counted_s"), [(3_900, 6), (4_100, 1)])
+def test_a_stop_that_a_link_lost_soon_afterwards_may_not_have_told_saves_nothing(
+    lost_at: float, counted_s: int
+) -> None:
+    venue = Venue(SEA)
+    venue.cue(1, lasts=6_000)
+    venue.at(1_000)
+    venue.devices.lose(A1)
+    assert venue.stop() == 1
+    venue.at(lost_at)
+    venue.connect(A1, online=False)
+    assert sum(venue.zone.take_doses(venue.clock).values()) == counted_s * 1_000_000
+    venue.connect(A1, online=True)
+    venue.at(10_000)
+    assert skipped(venue.cue(2, lasts=20_001 - counted_s * 1_000)) == {"dose-limit": 1}
+    assert targets(venue.cue(3, lasts=19_999 - counted_s * 1_000)) == 1
+
+
+def test_a_link_that_is_lost_counts_for_each_slot_the_most_that_may_have_gone_on() -> None:
+    venue = Venue(SEA, PINE)
+    venue.cue(1, lasts=6_000)
+    venue.cue(2, PINE, lasts=3_000, mix=True)
+    venue.at(1_000)
+    venue.cue(3, lasts=2_000, priority=9, mix=True)
+    venue.at(2_000)
+    venue.stop()
+    venue.at(3_000)
+    venue.connect(A1, online=False)
+    were_open_s, may_have_gone_on_s = [1, 2, 1], [5, 1]
+    everything_s = sum(were_open_s) + sum(may_have_gone_on_s)
+    assert sum(venue.zone.take_doses(venue.clock).values()) == everything_s * 1_000_000
+    venue.connect(A1, online=True)
+    venue.connect(A1, online=False)
+    assert venue.zone.take_doses(venue.clock) == {}
+
+
 # A dispenser that does not close
 
 

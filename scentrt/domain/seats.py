@@ -15,6 +15,10 @@ UNHEARD_MS = 3_000.0
 """How long before a link is lost its dispenser may have heard no more: finding that out takes 2 s,
 and telling the zone of it a little longer."""
 
+STUCK_UNSEEN_MS = 2_000.0
+"""How long a slot may not close before its link says so: it is told three times, and it is allowed
+to be a little late."""
+
 
 class Skip(StrEnum):
     """Why a seat is left out."""
@@ -150,8 +154,14 @@ class Seat:
         return self.stuck_since_ms is not None
 
     def stick(self, now_ms: float) -> None:
-        """Note that a slot does not close: nothing is sprayed here until it has come loose."""
-        self.stuck_since_ms = now_ms
+        """Note that a slot does not close: nothing is sprayed here until it has come loose.
+
+        It is not known which, nor since when: it counts from when a slot here was closed, or was
+        opened if it still is, within `STUCK_UNSEEN_MS`; of several from the first.
+        """
+        since_ms = now_ms - STUCK_UNSEEN_MS
+        changes = [self._last_change_ms(slot, now_ms) for slot in self.slots]
+        self.stuck_since_ms = min((at for at in changes if at > since_ms), default=since_ms)
 
     def count_stuck(self, now_ms: float) -> None:
         """Count what a slot that does not close has given since `stick`, or the last count."""
@@ -290,6 +300,10 @@ class Seat:
         self.budget.charge(-run.dose_us, run.ends_ms)
         self.budget.charge(released, now_ms)
         slot.save(run.dose_us - released, run.ends_ms, now_ms)
+
+    def _last_change_ms(self, slot: Slot, now_ms: float) -> float:
+        run = slot.running(now_ms)
+        return slot.until_ms if run is None else run.starts_ms
 
     def _why_unavailable(self) -> Skip:
         if self.opted_out:

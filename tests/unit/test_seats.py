@@ -306,11 +306,43 @@ def test_what_a_stuck_slot_gave_counts_and_has_to_clear() -> None:
     venue.stick(A1, stuck=True)
     venue.at(15_000)
     venue.stick(A1, stuck=False)
-    assert sum(venue.zone.take_doses(venue.clock).values()) == 15_000_000
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 2_000_000 + 15_000_000
     assert skipped(venue.cue(1, PINE)) == skipped(venue.cue(2, SEA)) == {"clearing": 1}
     venue.at(17_000)
-    assert skipped(venue.cue(3, lasts=5_100)) == {"dose-limit": 1}
-    assert targets(venue.cue(4, lasts=4_900)) == 1
+    assert skipped(venue.cue(3, lasts=3_100)) == {"dose-limit": 1}
+    assert targets(venue.cue(4, lasts=2_900)) == 1
+
+
+def test_a_slot_that_sticks_counts_from_the_stop_that_it_did_not_follow() -> None:
+    venue = Venue(SEA, PINE)
+    venue.cue(lasts=6_000)
+    venue.at(1_000)
+    venue.stop()
+    venue.at(2_350)
+    venue.stick(A1, stuck=True)
+    venue.at(4_000)
+    venue.stick(A1, stuck=False)
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 4_000_000
+
+
+def test_a_slot_that_sticks_counts_from_two_seconds_before_where_nothing_was_stopped_since() -> (
+    None
+):
+    venue = Venue(SEA, PINE)
+    venue.cue(1, lasts=1_000)
+    venue.at(5_000)
+    venue.stick(A1, stuck=True)
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 3_000_000
+
+
+def test_which_slot_sticks_is_not_known_so_it_counts_from_the_earliest_that_it_may_be() -> None:
+    venue = Venue(SEA, PINE)
+    venue.cue(1, lasts=500)
+    venue.at(600)
+    venue.cue(2, PINE, lasts=3_000, mix=True)
+    venue.at(1_500)
+    venue.stick(A1, stuck=True)
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 500_000 + 3_000_000 + 1_000_000
 
 
 def test_a_device_that_only_calls_itself_a_seats_raises_an_alarm() -> None:

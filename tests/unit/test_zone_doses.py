@@ -53,7 +53,7 @@ async def test_what_a_stuck_slot_gave_counts_although_it_has_not_come_loose(
 ) -> None:
     async with stage.play():
         stage.ref.tell(Stuck(stage.seats[0], stuck=True), urgent=True)
-        await trio.sleep(18.5)
+        await trio.sleep(16.5)
         if ends == "in a crash":
             await stage.crash()
             await trio.sleep(1)

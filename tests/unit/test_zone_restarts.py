@@ -53,7 +53,7 @@ def test_what_a_stuck_slot_gives_is_told_while_it_does() -> None:
     venue = Venue(SEA)
     venue.stick(A1, stuck=True)
     venue.at(3_000)
-    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 3): 3_000_000}
+    assert venue.zone.take_doses(venue.clock) == {(A1, SECOND + 3): 2_000_000 + 3_000_000}
     venue.at(5_000)
     venue.stick(A1, stuck=False)
     venue.at(9_000)

@@ -113,3 +113,36 @@ async def test_a_cue_that_waits_too_long_for_a_slow_device_expires_there_and_now
         await until(lambda: len(radio.received()["SIM-A-1-1"]) == 2)
         sprays = {name: [c for c in got if c[0] == 1] for name, got in radio.received().items()}
         assert [len(commands) for commands in sprays.values()] == [1, 2, 2]
+
+
+async def test_a_cancel_or_a_stop_also_takes_back_what_a_slow_device_has_yet_to_be_told(
+    open_house: OpenHouse, tmp_path: Path
+) -> None:
+    radio = Airwaves()
+    async with (
+        open_house(airwaves=radio, theatre=one_row(tmp_path, seats=1)) as house,
+        watch(house.gateway_url) as desk,
+    ):
+        radio.slow_down("SIM-A-1-1", write_takes_s=0.7)
+        for cue, scent in {
+            "told": "forest",
+            "cancelled": "sea-breeze",
+            "stopped": "forest",
+        }.items():
+            await desk.cue(cue, scent, duration_ms=50, ttl_ms=5000, mix=True, report=cue != "told")
+            await trio.sleep(0.06)  # by now it is over, as the zone sees it
+        assert (await desk.ask("cancel", cue="cancelled"))["stopped"] == 0
+        report = await desk.hear("report")
+        assert (report["cue"], report["written"], report["failed"]) == ("cancelled", 0, 1)
+        assert (await desk.ask("stop"))["stopped"] == 0
+        report = await desk.hear("report")
+        assert (report["cue"], report["written"], report["failed"]) == ("stopped", 0, 1)
+        await desk.cue("after", duration_ms=50, ttl_ms=5000, mix=True)
+        told = [
+            stop_all(1),
+            spray(2, slot=1, duration_ms=50, intensity=128),
+            stop(3, slot=1),
+            spray(4, slot=0, duration_ms=50, intensity=128),
+        ]
+        await until(lambda: len(radio.received()["SIM-A-1-1"]) == len(told))
+        assert radio.received()["SIM-A-1-1"] == told

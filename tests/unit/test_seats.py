@@ -1,10 +1,27 @@
 """Who is sprayed, through which slot, and who is left out and why."""
 
-import pytest
+from itertools import count
 
-from scentrt.domain.cues import SeatId
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scentrt.domain.cues import Scent, SeatId
 from scentrt.domain.events import Change, Ended, ScentEnded, ZoneChanged
-from tests.unit.venue import A1, A2, FILM, GAME, PINE, SEA, TAR, Venue, key, skipped, targets
+from tests.unit.venue import (
+    A1,
+    A2,
+    FILM,
+    GAME,
+    PINE,
+    SEA,
+    TAR,
+    Venue,
+    key,
+    limits,
+    skipped,
+    targets,
+)
 
 
 def test_a_cue_for_the_zone_reaches_each_seat_with_its_scent() -> None:
@@ -288,6 +305,50 @@ def test_a_link_that_is_lost_counts_for_each_slot_the_most_that_may_have_gone_on
     venue.connect(A1, online=True)
     venue.connect(A1, online=False)
     assert venue.zone.take_doses(venue.clock) == {}
+
+
+Asked = tuple[float, str, float, float, int]
+asked = st.tuples(
+    st.floats(0, 900),
+    st.sampled_from([SEA, PINE, "a level", "a stop"]),
+    st.floats(10, 8_000),
+    st.sampled_from([0.25, 1.0]),
+    st.integers(0, 9),
+)
+
+
+@given(heard=st.lists(asked, max_size=6), unheard=st.lists(asked, max_size=3))
+def test_whatever_a_link_did_not_tell_before_it_was_lost_no_dose_is_left_uncounted(
+    heard: list[Asked], unheard: list[Asked]
+) -> None:
+    venue, names = Venue(SEA, PINE, limits=limits(minute_s=100)), count()
+
+    def ask(wait: float, what: str, lasts: float, intensity: float, priority: int) -> None:
+        venue.at(venue.now + wait)
+        if what == "a stop":
+            venue.stop()
+        elif what == "a level":
+            venue.level(intensity, ttl=lasts)
+        else:
+            venue.cue(
+                next(names),
+                Scent(what),
+                lasts=lasts,
+                intensity=intensity,
+                priority=priority,
+                mix=True,
+            )
+
+    for one in heard:
+        ask(*one)
+    venue.devices.lose(A1)
+    for one in unheard:
+        ask(*one)
+    venue.connect(A1, online=False)
+    venue.at(venue.now + 20_000)
+    counted_us = sum(venue.zone.take_doses(venue.clock).values())
+    given_s = sum(b.dose_s(b.opened_ms, b.closes_ms) for b in venue.devices.breaths)
+    assert given_s * 1_000_000 <= counted_us + len(venue.devices.breaths)
 
 
 # A dispenser that does not close

@@ -80,7 +80,10 @@ async def test_a_valve_that_sticks_is_left_out_until_it_comes_loose(row: Row) ->
     assert len([command for command in told if command[0] == 2]) == 3
     seats = await seats_of(row.desk)
     assert [seat.get("stuck") for seat in seats.values()] == [True, None, None]
-    assert await remarks(row.house) == ["zone A: the dispenser of A-1-1 does not close"]
+    assert await remarks(row.house) == [
+        "zone A: the dispenser of A-1-1 does not close",
+        "zone A: the dispenser of A-1-1 reports a fault",
+    ]
     answer = await row.desk.cue("d", "forest", mix=True, report=True)
     assert (answer["targets"], answer["skipped"]) == (2, {"stuck": 1})
     assert (await row.desk.hear("report"))["written"] == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scentrt.adapters.dispensers.claims import DOUBTED_FOR_S, Claims, is_address
+from scentrt.adapters.dispensers.claims import REMEMBERED_FOR_S, Claims, is_address
 
 HERE, THERE = "C4:00:00:00:00:01", "C4:00:00:00:00:02"
 
@@ -26,23 +26,25 @@ def test_an_address_belongs_to_the_first_name_until_that_stands_for_another() ->
     claims = Claims()
     claims.take("SD-0001", HERE)
     claims.take(HERE.lower(), HERE)
-    assert claims.problem("sd-0001", 0) is None
+    assert claims.problem("sd-0001") is None
     problem = "is the same device as SD-0001: leave it at one seat, under one name"
-    assert claims.problem(HERE, 0) == problem
+    assert claims.problem(HERE) == problem
     claims.take("SD-0001", HERE)
-    assert claims.problem(HERE, 0) == problem
+    assert claims.problem(HERE) == problem
     claims.take("SD-0001", THERE)
-    assert claims.problem(HERE, 0) is None
+    assert claims.problem(HERE) is None
 
 
-def test_a_second_address_of_a_serial_is_forgotten_when_nothing_was_heard_there_for_long() -> None:
+def test_a_second_address_of_a_serial_is_logged_once_in_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     claims = Claims()
     claims.seek("SD-0001")
     claims.hear("SD-0001", HERE, 0)
-    assert claims.problem("SD-0001", 0) is None
-    claims.hear("sd-0001", THERE, 1)
-    assert (
-        claims.problem("SD-0001", 1) == f"answers at {HERE} and at {THERE}: name it by its address"
-    )
-    claims.hear("SD-0001", THERE, DOUBTED_FOR_S)
-    assert claims.problem("SD-0001", DOUBTED_FOR_S) is None
+    assert caplog.messages == []
+    for now in (1, 2, 3):
+        claims.hear("SD-0001", THERE, now)
+    assert caplog.messages == [f"SD-0001 answers at {HERE} and at {THERE}: name it by its address"]
+    claims.hear("SD-0001", THERE, REMEMBERED_FOR_S)
+    claims.hear("SD-0001", HERE, REMEMBERED_FOR_S)
+    assert len(caplog.messages) == 2

@@ -1,8 +1,8 @@
 """Which device each name of a theatre file stands for: an address, of which no two names may share.
 
 A device that is named twice, once by its serial number and once by its address, would be one
-nozzle with the dose budgets of two seats; and a serial number that two devices advertise could
-stand for the one that is elsewhere.
+nozzle with the dose budgets of two seats. A serial number that two devices advertise could stand
+for the one that is elsewhere, and is logged; only a key can tell which of them is genuine.
 """
 
 import logging
@@ -10,8 +10,8 @@ import re
 
 log = logging.getLogger(__name__)
 
-DOUBTED_FOR_S = 300.0
-"""For so long after it was heard, a second device keeps a serial number from being used."""
+REMEMBERED_FOR_S = 300.0
+"""For so long it is remembered where a serial number was heard."""
 
 _ADDRESS = re.compile(
     r"([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
@@ -46,19 +46,16 @@ class Claims:
         if heard is None:
             return
         for at, when in list(heard.items()):
-            if now - when >= DOUBTED_FOR_S:
+            if now - when >= REMEMBERED_FOR_S:
                 del heard[at]
         is_new = address not in heard
         heard[address] = now
         if is_new and len(heard) > 1:
-            log.warning("%s %s", serial, self.problem(serial, now))
+            where = " and at ".join(sorted(heard))
+            log.warning("%s answers at %s: name it by its address", serial, where)
 
-    def problem(self, name: str, now: float) -> str | None:
+    def problem(self, name: str) -> str | None:
         """Say why a name must not be used, if it must not, as the end of a sentence about it."""
-        heard = self._heard.get(name.casefold(), {})
-        addresses = sorted(at for at, when in heard.items() if now - when < DOUBTED_FOR_S)
-        if len(addresses) > 1:
-            return f"answers at {' and at '.join(addresses)}: name it by its address"
         holder = self._holders.get(self._refused.get(name.casefold(), ""))
         if holder is not None:
             return f"is the same device as {holder}: leave it at one seat, under one name"

@@ -184,7 +184,7 @@ class BleakRadio:
     async def find(self, name: str) -> Device:
         """Wait until a device is in reach, as `Radio.find` says; one caller for each name.
 
-        Raises `LinkFailed` also where it is in doubt which device the name stands for.
+        Raises `LinkFailed` also where another name stands for the same device.
         """
         loop = asyncio.get_running_loop()
         self._claims.seek(name)
@@ -238,7 +238,7 @@ class BleakRadio:
             found.set_result(device)
 
     def _check(self, name: str) -> None:
-        problem = self._claims.problem(name, asyncio.get_running_loop().time())
+        problem = self._claims.problem(name)
         if problem is not None:
             raise LinkFailed(name, problem)
 

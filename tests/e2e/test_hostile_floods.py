@@ -78,7 +78,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def url(open_house: OpenHouse) -> AsyncIterator[str]:
     """Where to attack."""
-    async with open_house(gateway={"max_silence_ms": 1_000}) as house:
+    async with open_house(gateway={"max_silence_ms": 2_000}) as house:
         yield house.gateway_url
 
 

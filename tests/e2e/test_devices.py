@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from scentrt.entrypoints.cli import app
 from scentrt.errors import ConfigError
 from scentrt.theatre_file import load_theatre
-from simulators.ble.bluez.process import SimulatedBluez, is_possible, simulated_bluez
+from simulators.ble.bluez.process import SimulatedBluez, simulated_bluez
 from simulators.ble.profile import Op, read_command
 from tests.e2e.server_process import serve
 
-pytestmark = pytest.mark.skipif(not is_possible(), reason="dbus-daemon is missing")
+pytestmark = pytest.mark.needs("dbus-daemon", "dbus")
 
 ROXY = """\
 name = "Roxy"

@@ -18,10 +18,9 @@ import trio
 
 from scentrt.domain.orders import EMAIL_ADDRESS
 from scentrt.errors import ConfigError, Deferred, DeliveryFailed, Undeliverable
-from scentrt.service_layer.deliveries import Delivery
+from scentrt.service_layer.deliveries import SUBJECT, Delivery
 from scentrt.service_layer.notifications import AbstractNotifications
 
-SUBJECT = "allocation service notification"
 SENDER = "allocations@example.com"
 
 TIMEOUT_S = 10.0

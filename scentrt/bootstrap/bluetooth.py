@@ -15,9 +15,10 @@ from scentrt.actors.actor import Ref
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.messages import Connected, Stuck, Suspect
 from scentrt.adapters.aio_thread import AioThread
-from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
+from scentrt.adapters.dispensers.adapter import Adapter, assign_adapters
+from scentrt.adapters.dispensers.ble import BleDispensers
 from scentrt.adapters.dispensers.claims import Claims
-from scentrt.adapters.dispensers.link import Adapter, LinkState
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.adapters.dispensers.radio import Backend, BleakRadio, Found, LinkFailed
 from scentrt.adapters.dispensers.radio import scan as scan_with
 from scentrt.config import Settings

@@ -6,14 +6,13 @@ What is amiss is red only where a seat needs it: a theatre without devices runs 
 from collections.abc import Sequence
 from typing import assert_never
 
-from scentrt.adapters.dispensers.ble import assign_adapters
+from scentrt.adapters.dispensers.adapter import Adapter, assign_adapters
 from scentrt.adapters.dispensers.bluetooth import (
     AdapterFacts,
     BluetoothFacts,
     BluetoothUnreachable,
     Obstacle,
 )
-from scentrt.adapters.dispensers.link import Adapter
 from scentrt.adapters.dispensers.radio import BleakRadio
 from scentrt.checkup.findings import Finding, green, many, red, yellow
 from scentrt.domain.cues import SeatId

@@ -1,7 +1,6 @@
 """`scentrt serve` with devices behind BlueZ, as in a theatre: only that BlueZ is simulated."""
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 import trio
 
 from scentrt.entrypoints.cli import main
-from simulators.ble.bluez.process import SimulatedBluez, is_possible, simulated_bluez
+from simulators.ble.bluez.process import SimulatedBluez, simulated_bluez
 from tests.conftest import OpenHouse
 from tests.e2e.airwaves import seats_of, until_online, watch
 from tests.e2e.server_process import FREE_PORTS, serve
@@ -28,8 +27,6 @@ WHOLE_AGAIN_WITHIN_S = 5.0
 @pytest.fixture(scope="module")
 def bluez() -> Iterator[SimulatedBluez]:
     """Run one simulator for all tests: 24 devices, which four adapters of seven links hear."""
-    if not is_possible() and "CI" not in os.environ:
-        pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing here (package dbus)")
     with simulated_bluez("--devices", "24", "--adapters", "4", "--links", "7") as simulated:
         yield simulated
 
@@ -38,6 +35,7 @@ def received(bluez: SimulatedBluez) -> list[list[bytes]]:
     return [[command.value for command in device.received] for device in bluez.report()]
 
 
+@pytest.mark.needs("dbus-daemon", "dbus")
 async def test_24_devices_on_four_adapters_are_sprayed_lost_found_again_and_left_closed(
     bluez: SimulatedBluez, tmp_path: Path
 ) -> None:
@@ -77,6 +75,7 @@ async def test_24_devices_on_four_adapters_are_sprayed_lost_found_again_and_left
         assert all(opening.closed_at - opening.opened_at < 9 for opening in device.openings)
 
 
+@pytest.mark.needs("dbus-daemon", "dbus")
 async def test_an_adapter_that_is_not_there_costs_its_seats_only(
     bluez: SimulatedBluez, open_house: OpenHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

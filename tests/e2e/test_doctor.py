@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from simulators.ble.bluez.process import is_possible, simulated_bluez
+from simulators.ble.bluez.process import simulated_bluez
 from tests.e2e.server_process import FREE_PORTS, Environment, environment, serve
 
 ENDS_WITHIN_S = 20
@@ -114,9 +114,8 @@ def test_a_name_that_the_terminal_cannot_show_is_no_reason_to_fail(tmp_path: Pat
     assert "'????': 1 zone, 2 seats, 2 with a device" in done.stdout
 
 
+@pytest.mark.needs("dbus-daemon", "dbus")
 def test_adapters_are_found_over_dbus_and_told_in_json(tmp_path: Path) -> None:
-    if not is_possible() and "CI" not in os.environ:
-        pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing here (package dbus)")
     (tmp_path / "kino.toml").write_text(THEATRE, encoding="utf-8")
     with simulated_bluez("--adapters", "2", "--devices", "2") as bluez:
         options = (*FREE_PORTS, "--theatre", "kino.toml", "--json")

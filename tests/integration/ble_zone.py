@@ -9,8 +9,9 @@ import trio
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.reports import Written
 from scentrt.adapters.aio_thread import AioThread
-from scentrt.adapters.dispensers.ble import BleDispensers, assign_adapters
-from scentrt.adapters.dispensers.link import Adapter, LinkState
+from scentrt.adapters.dispensers.adapter import Adapter, assign_adapters
+from scentrt.adapters.dispensers.ble import BleDispensers
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.domain.cues import CueKey, OwnerId, SeatId, Spray
 
 Args = TypeVarTuple("Args")

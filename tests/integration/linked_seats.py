@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
+from scentrt.adapters.dispensers.adapter import Adapter
 from scentrt.adapters.dispensers.gatt import Command
-from scentrt.adapters.dispensers.link import Adapter, Link, LinkState
+from scentrt.adapters.dispensers.link import Link
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.adapters.dispensers.orders import SprayOrder
 from scentrt.domain.cues import CueKey, OwnerId
 from tests.integration.fake_air import FakeDispenser, FakeRadio

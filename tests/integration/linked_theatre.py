@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from scentrt.adapters.dispensers.link import Adapter, LinkState
+from scentrt.adapters.dispensers.adapter import Adapter
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.adapters.dispensers.radio import Backend, BleakRadio
 from scentrt.domain.cues import SeatId
 from simulators.ble.air import Air

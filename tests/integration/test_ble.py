@@ -7,9 +7,8 @@ import pytest
 import trio
 
 from scentrt.adapters.dispensers import ble, gatt
-from scentrt.adapters.dispensers.ble import assign_adapters
+from scentrt.adapters.dispensers.adapter import Adapter, assign_adapters
 from scentrt.adapters.dispensers.gatt import Command
-from scentrt.adapters.dispensers.link import Adapter
 from scentrt.domain.cues import CueKey, OwnerId, SeatId
 from scentrt.domain.decisions import Withdraw
 from scentrt.errors import ConfigError

@@ -1,29 +1,24 @@
 """The radio through bleak's BlueZ backend, over a simulated BlueZ on a real D-Bus."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from scentrt.adapters.dispensers.link import Adapter
+from scentrt.adapters.dispensers.adapter import Adapter
 from scentrt.adapters.dispensers.radio import BleakRadio, LinkFailed, scan
 from simulators.ble.bluez.bus import private_bus
-from simulators.ble.bluez.process import SimulatedBluez, is_possible
+from simulators.ble.bluez.process import SimulatedBluez
 from tests.integration.ble_zone import CountingThread, Zone, seats_of
 from tests.integration.bluez_radio import Radio, find, simulated_radio
 from tests.integration.linked_theatre import SPRAY, STOP_ALL, ops
 from tests.integration.orders import SERIAL
 
+pytestmark = pytest.mark.needs("dbus-daemon", "dbus")
+
 KEY = b"what every device here knows"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _dbus_daemon() -> None:
-    if not is_possible() and "CI" not in os.environ:
-        pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing here (package dbus)")
 
 
 @pytest.fixture(scope="module")

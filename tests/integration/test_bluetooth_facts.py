@@ -1,7 +1,6 @@
 """What is seen of a machine's Bluetooth, over a real D-Bus with a simulated BlueZ or without."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from scentrt.adapters.dispensers.bluetooth import (
     read_bluetooth,
 )
 from simulators.ble.bluez.bus import private_bus
-from simulators.ble.bluez.process import is_possible
 from tests.integration.bluez_radio import find, simulated_radio
 from tests.integration.orders import until
 
@@ -28,12 +26,6 @@ FORBIDDING = '<policy context="default"><deny send_destination="org.bluez"/></po
 
 HCI0 = AdapterFacts("hci0", "00:5C:E7:00:00:00", powered=True)
 HCI1 = AdapterFacts("hci1", "00:5C:E7:00:00:01", powered=True)
-
-
-@pytest.fixture
-def _dbus_daemon() -> None:
-    if not is_possible() and "CI" not in os.environ:
-        pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing here (package dbus)")
 
 
 @pytest.fixture
@@ -65,7 +57,7 @@ def deaf_bus(folder: Path) -> Iterator[str]:
         yield f"unix:path={folder / 'bus'}"
 
 
-@pytest.mark.usefixtures("_dbus_daemon")
+@pytest.mark.needs("dbus-daemon", "dbus")
 class TestWithABus:
     @pytest.mark.parametrize("there", [(), (HCI0,), (HCI0, HCI1)])
     def test_every_adapter_is_seen(self, there: tuple[AdapterFacts, ...]) -> None:

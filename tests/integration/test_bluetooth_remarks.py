@@ -9,8 +9,8 @@ from scentrt.actors.actor import Mailbox, Ref
 from scentrt.actors.clock import ServerClock
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers import gatt
+from scentrt.adapters.dispensers.adapter import Adapter
 from scentrt.adapters.dispensers.gatt import Activity, Status
-from scentrt.adapters.dispensers.link import Adapter
 from scentrt.bootstrap.bluetooth import device_remarks, link_zone
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.layout import DevicePlan, ZonePlan

@@ -19,7 +19,7 @@ from scentrt.checkup.machine import (
     scentrt_answers,
     try_address,
 )
-from simulators.ble.bluez.process import is_possible, simulated_bluez
+from simulators.ble.bluez.process import simulated_bluez
 from tests.conftest import OpenHouse
 
 EIGHT = """\
@@ -77,12 +77,8 @@ def let_go(pipe: str) -> None:
     os.close(os.open(pipe, os.O_RDWR))
 
 
+@pytest.mark.needs("dbus-daemon", "dbus")
 class TestBluetooth:
-    @pytest.fixture(autouse=True)
-    def _dbus_daemon(self) -> None:
-        if not is_possible() and "CI" not in os.environ:
-            pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing (package dbus)")
-
     @pytest.mark.parametrize(
         ("adapters", "settings", "expected"),
         [

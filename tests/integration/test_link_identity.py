@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from scentrt.adapters.dispensers import gatt
+from scentrt.adapters.dispensers.adapter import Adapter
 from scentrt.adapters.dispensers.gatt import Op
-from scentrt.adapters.dispensers.link import Adapter, Link
+from scentrt.adapters.dispensers.link import Link
 from tests.integration.fake_air import PROFILE, FakeDispenser, FakeRadio, in_virtual_time
 from tests.integration.linked_seats import STOP_ALL, row, spraying
 

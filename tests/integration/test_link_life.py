@@ -7,7 +7,7 @@ import pytest
 
 from scentrt.adapters.dispensers import gatt, link
 from scentrt.adapters.dispensers.gatt import Activity, SlotReading, Status
-from scentrt.adapters.dispensers.link import LinkState
+from scentrt.adapters.dispensers.link_state import LinkState
 from tests.integration.fake_air import PROFILE, FakeDispenser, in_virtual_time
 from tests.integration.linked_seats import linked, many, row, spraying
 

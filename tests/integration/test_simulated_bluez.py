@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -17,7 +16,6 @@ from bleak.exc import (
     BleakGATTProtocolErrorCode,
 )
 
-from simulators.ble.bluez.process import is_possible
 from simulators.ble.peripheral import Faults
 from tests.integration.bluez_radio import Radio, find, let_go, simulated_radio
 from tests.integration.in_the_air import listen, write
@@ -41,14 +39,10 @@ from tests.integration.orders import (
     until,
 )
 
+pytestmark = pytest.mark.needs("dbus-daemon", "dbus")
+
 KEY = b"known to two"
 ADAPTERS = ("hci0", "hci1", "hci2", "hci3")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _dbus_daemon() -> None:
-    if not is_possible() and "CI" not in os.environ:
-        pytest.skip("the simulated BlueZ needs dbus-daemon, which is missing here (package dbus)")
 
 
 @pytest.fixture(scope="module")

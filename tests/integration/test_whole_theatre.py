@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 import trio
 
-from scentrt.adapters.dispensers.link import LinkState
+from scentrt.adapters.dispensers.link_state import LinkState
 from simulators.ble.dispenser import Dispenser
 from simulators.ble.peripheral import Faults, Peripheral
 from tests.integration.linked_theatre import KEY, SPRAY, STOP_ALL, ops, theatre

@@ -17,12 +17,13 @@ from scentrt.actors.clock import ServerClock
 from scentrt.actors.messages import DeviceState
 from scentrt.actors.reports import Written
 from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.dispensers.adapter import Adapter
 from scentrt.adapters.dispensers.gatt import Command
-from scentrt.adapters.dispensers.link import DEFAULT_SLOTS, Adapter, Link, LinkState
+from scentrt.adapters.dispensers.link import Link
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.adapters.dispensers.orders import SprayOrder
 from scentrt.domain.cues import SeatId, Spray
 from scentrt.domain.decisions import Withdraw
-from scentrt.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -37,35 +38,6 @@ STOP_WITHIN_S = 2.0
 
 OnChange = Callable[[SeatId, LinkState, LinkState], None]
 """Told which seat it is, what its link was like, and what it is like now."""
-
-
-def assign_adapters(
-    where: str, seats: Sequence[SeatId], adapters: Sequence[Adapter]
-) -> dict[SeatId, Adapter]:
-    """Spread the seats of a theatre evenly over the adapters, within the slots of each.
-
-    Raises `ConfigError`, about `where`, that says how many adapters or nodes it takes instead.
-    """
-    slots = sum(adapter.slots for adapter in adapters)
-    missing = len(seats) - slots
-    if missing > 0:
-        more = -(-missing // max([DEFAULT_SLOTS, *(adapter.slots for adapter in adapters)]))
-        nodes = f", or spread the theatre over {-(-len(seats) // slots)} nodes" if slots else ""
-        raise ConfigError(
-            where,
-            f"{_many(len(seats), 'dispenser')} and only {_many(slots, 'link')} on "
-            f"{_many(len(adapters), 'Bluetooth adapter')}: add {_many(more, 'adapter')}{nodes}",
-        )
-    taken = dict.fromkeys(adapters, 0)
-    plan = {}
-    for seat in seats:
-        plan[seat] = adapter = max(adapters, key=lambda each: each.slots - taken[each])
-        taken[adapter] += 1
-    return plan
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 class BleDispensers:

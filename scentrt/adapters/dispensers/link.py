@@ -10,19 +10,20 @@ import secrets
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import NoReturn
 
 from scentrt.adapters.dispensers import gatt
-from scentrt.adapters.dispensers.gatt import Activity, BadValue, Command, SlotReading
+from scentrt.adapters.dispensers.adapter import Adapter
+from scentrt.adapters.dispensers.gatt import Activity, BadValue, Command
+from scentrt.adapters.dispensers.link_state import LinkState
 from scentrt.adapters.dispensers.orders import OrderQueue, SprayOrder
 from scentrt.adapters.dispensers.radio import (
     Device,
     LinkFailed,
     NotGenuine,
-    Radio,
     Refused,
     WrongProfile,
 )
@@ -30,9 +31,6 @@ from scentrt.adapters.dispensers.valves import Valves
 from scentrt.domain.decisions import Withdraw
 
 log = logging.getLogger(__name__)
-
-DEFAULT_SLOTS = 7
-"""Links that one adapter holds; most hold five to seven."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 """How long a link that has failed waits before it tries again: at first, and at last."""
@@ -54,39 +52,6 @@ KEEP_ALIVE_S = 2.0
 
 STOP_WITHIN_S, DISCONNECT_WITHIN_S = 1.0, 0.5
 """At the end: for the last stop, and for the farewell."""
-
-
-class Adapter:
-    """One Bluetooth adapter, which links share: `slots` at a time, connecting one by one."""
-
-    def __init__(self, name: str, radio: Radio, slots: int = DEFAULT_SLOTS) -> None:
-        self.name = name
-        self.radio = radio
-        self.slots = slots
-        self.free = asyncio.Semaphore(slots)
-        self.connecting = asyncio.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """What is known of a device and the link to it; of the device, as it last said."""
-
-    online: bool = False
-    stuck: bool = False
-    """A slot does not close although it was told to three times."""
-    fault: bool = False
-    """The device says that it has a fault."""
-    slots: tuple[SlotReading, ...] = ()
-    battery_percent: int | None = None
-    firmware: str | None = None
-    latency_ms: float | None = None
-    """From the order to the end of its write, smoothed; noted at least every `KEEP_ALIVE_S`."""
-    expired: int = 0
-    """Sprays that were dropped since they had waited too long."""
-    impostor: bool = False
-    """What answered there could not prove that it is the device; until the device is back."""
-    problem: str | None = None
-    """Why there is no connection, where it should have been made."""
 
 
 class Link:

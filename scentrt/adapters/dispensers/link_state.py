@@ -1,0 +1,27 @@
+"""What is known of a link to a dispenser, and of the dispenser."""
+
+from dataclasses import dataclass
+
+from scentrt.adapters.dispensers.gatt import SlotReading
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What is known of a device and the link to it; of the device, as it last said."""
+
+    online: bool = False
+    stuck: bool = False
+    """A slot does not close although it was told to three times."""
+    fault: bool = False
+    """The device says that it has a fault."""
+    slots: tuple[SlotReading, ...] = ()
+    battery_percent: int | None = None
+    firmware: str | None = None
+    latency_ms: float | None = None
+    """From the order to the end of its write, smoothed; noted every two seconds at least."""
+    expired: int = 0
+    """Sprays that were dropped since they had waited too long."""
+    impostor: bool = False
+    """What answered there could not prove that it is the device; until the device is back."""
+    problem: str | None = None
+    """Why there is no connection, where it should have been made."""

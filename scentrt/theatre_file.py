@@ -1,4 +1,4 @@
-"""The theatre file: zones, seats, slots and devices, in TOML.
+"""The theatre file: zones, seats, slots, devices and the vials that fit there, in TOML.
 
 Whatever cannot be used is a `ConfigError` that names the file and the field. A device that cannot
 be used is left out with a remark that names its line, and the house opens without it.
@@ -17,7 +17,10 @@ import tomlkit
 from pydantic import Field, ValidationError
 
 from scentrt.domain.cues import GOGGLES_ZONE, Scent, SeatId, ZoneId
+from scentrt.domain.doses import US_PER_S
 from scentrt.domain.layout import DEFAULT_THEATRE, DevicePlan, TheatrePlan, ZonePlan
+from scentrt.domain.names import Sku
+from scentrt.domain.vials import Catalogue, VialKind
 from scentrt.errors import ConfigError
 from scentrt.wording import Section, config_error, matching
 
@@ -50,9 +53,19 @@ class _ZoneEntry(Section):
         )
 
 
+class _ProductEntry(Section):
+    sku: Annotated[str, matching(r"[^\x00-\x1f\x7f]{1,128}", "1 to 128 characters on one line")]
+    scent: _ScentName
+    capacity_s: Annotated[float, Field(strict=True, gt=0, le=1_000_000)] = 3_600
+
+    def kind(self) -> VialKind:
+        return VialKind(Sku(self.sku), Scent(self.scent), round(self.capacity_s * US_PER_S))
+
+
 class _TheatreFile(Section):
     name: Annotated[str, Field(min_length=1, max_length=128)]
     zones: Annotated[tuple[_ZoneEntry, ...], Field(min_length=1, max_length=200)]
+    products: Annotated[tuple[_ProductEntry, ...], Field(max_length=1_000)] = ()
 
 
 def load_theatre(path: Path | None) -> TheatrePlan:
@@ -73,7 +86,7 @@ def load_theatre(path: Path | None) -> TheatrePlan:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(path), f"is not TOML: {error}") from error
     except ValidationError as error:
-        raise config_error(str(path), error, _TheatreFile, _ZoneEntry) from error
+        raise config_error(str(path), error, _TheatreFile, _ZoneEntry, _ProductEntry) from error
     plans = [zone.plan() for zone in file.zones]
     for number, plan in enumerate(plans):
         field, problem = _what_does_not_fit(plan, plans[:number])
@@ -86,9 +99,14 @@ def load_theatre(path: Path | None) -> TheatrePlan:
             "the zones and their scents are too many to be told in one welcome; use shorter names "
             "or make it two theatres",
         )
+    kinds = [product.kind() for product in file.products]
+    for number, kind in enumerate(kinds):
+        field, problem = _what_is_wrong_with(kind, kinds[:number], plans)
+        if problem:
+            raise ConfigError(f"{path}: products[{number}].{field}", problem)
     devices = _Devices(path, lines, plans, doubled)
     remarks = [*devices.doubled_names(), *devices.doubled_seats(), *devices.unknown_seats()]
-    return TheatrePlan(file.name, tuple(devices.plans()), tuple(remarks))
+    return TheatrePlan(file.name, tuple(devices.plans()), tuple(remarks), Catalogue(kinds))
 
 
 _SEAT_LINE = re.compile(
@@ -220,4 +238,17 @@ def _what_does_not_fit(plan: ZonePlan, before: Sequence[ZonePlan]) -> tuple[str,
     last = f"{plan.id}-{plan.rows}-{plan.seats_per_row}"
     for seat in sorted(plan.opted_out - seats):
         return "opted_out", f"there is no seat {seat!r}; the last one of this zone is {last!r}"
+    return "", ""
+
+
+def _what_is_wrong_with(
+    kind: VialKind, before: Sequence[VialKind], plans: Sequence[ZonePlan]
+) -> tuple[str, str]:
+    """Return field and problem where a product is there twice, or fits no slot of the house."""
+    if any(kind.sku == other.sku for other in before):
+        return "sku", f"there is a product {kind.sku!r} already; it has one scent and one capacity"
+    scents = {scent for plan in plans for scent in plan.slots}
+    if kind.scent not in scents:
+        known = ", ".join(sorted(scents))
+        return "scent", f"no zone has a slot for {kind.scent!r}; there are slots for {known}"
     return "", ""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from scentrt.errors import ConfigError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Kept in the file as ``PRAGMA user_version``; goes up with every change of the tables."""
 
 metadata = MetaData()
@@ -155,6 +155,93 @@ unsettled_lines = Table(
     ForeignKeyConstraint(["sku", "orderid"], ["order_lines.sku", "order_lines.orderid"]),
 )
 
+# What joins the stock to the seats.
+
+# A vial is one of its line, wherever it is by now; `left_us` is what will be left in it when what
+# runs has ended. A line from which vials were taken stays on its batch.
+vials = Table(
+    "vials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sku", Text, nullable=False),
+    Column("orderid", Text, nullable=False),
+    Column("batchref", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("seat", Text, nullable=False),
+    Column("slot", Integer, CheckConstraint("slot >= 0"), nullable=False),
+    Column(
+        "whereabouts",
+        Text,
+        CheckConstraint("whereabouts IN ('seated', 'returned', 'discarded')"),
+        nullable=False,
+    ),
+    Column("capacity_us", Integer, CheckConstraint("capacity_us > 0"), nullable=False),
+    Column("left_us", Integer, nullable=False),
+    ForeignKeyConstraint(["sku", "orderid"], ["order_lines.sku", "order_lines.orderid"]),
+    ForeignKeyConstraint(["batchref", "sku"], ["batches.reference", "batches.sku"]),
+    CheckConstraint("left_us BETWEEN 0 AND capacity_us"),
+    Index("vials_by_line", "sku", "orderid"),
+    sqlite_autoincrement=True,
+)
+Index(
+    "one_vial_in_a_slot",
+    vials.c.zone,
+    vials.c.seat,
+    vials.c.slot,
+    unique=True,
+    sqlite_where=vials.c.whereabouts == "seated",
+)
+
+# What zones have ordered by themselves; see `domain.refills`.
+refills = Table(
+    "refills",
+    metadata,
+    Column("orderid", Text, primary_key=True),
+    Column("zone", Text, nullable=False),
+    Column("scent", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("number", Integer, CheckConstraint("number > 0"), nullable=False),
+    Column("qty", Integer, CheckConstraint("qty > 0"), nullable=False),
+    Column(
+        "status",
+        Text,
+        CheckConstraint("status IN ('wanted', 'ordered', 'out-of-stock', 'met', 'cancelled')"),
+        nullable=False,
+    ),
+    UniqueConstraint("zone", "sku", "number"),
+    sqlite_with_rowid=False,
+)
+
+seat_settings = Table(
+    "seat_settings",
+    metadata,
+    Column("zone", Text, primary_key=True),
+    Column("seat", Text, primary_key=True),
+    Column("opted_out", Boolean(create_constraint=True), nullable=False),
+    Column("averse_to", Text, CheckConstraint("json_valid(averse_to)"), nullable=False),
+    Column("gain", Float, CheckConstraint("gain > 0"), nullable=False),
+    Column("delay_ms", Float, CheckConstraint("delay_ms >= 0"), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The cue journal; see `domain.journal.JournalEntry`. Rows are added, and never changed.
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at_ms", Float, nullable=False, index=True),
+    Column("zone", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("cue", Text, CheckConstraint("json_valid(cue)")),
+    Column("scent", Text, nullable=False),
+    Column("sku", Text),
+    Column("batchref", Text),
+    Column("seats", Text, CheckConstraint("json_valid(seats)")),
+    Column("dose_us", Integer, nullable=False),
+    Column("ended", Text),
+)
+
 # Ids are never used again, so that whoever delivers may remember how far it has come.
 outbox = Table(
     "outbox",
@@ -190,6 +277,22 @@ _TRIGGERS = (
     CREATE TRIGGER line_back_ordered AFTER INSERT ON back_orders BEGIN
         SELECT RAISE(ABORT, 'a line is allocated and back-ordered') FROM allocations
             WHERE sku = NEW.sku AND orderid = NEW.orderid;
+    END
+    """,
+    """
+    CREATE TRIGGER vial_taken AFTER INSERT ON vials BEGIN
+        SELECT RAISE(ABORT, 'more vials than the line has')
+            WHERE (SELECT count(*) FROM vials WHERE sku = NEW.sku AND orderid = NEW.orderid) >
+                (SELECT qty FROM order_lines WHERE sku = NEW.sku AND orderid = NEW.orderid);
+        SELECT RAISE(ABORT, 'a vial of a line that is not on that batch') WHERE NOT EXISTS (
+            SELECT 1 FROM allocations
+            WHERE orderid = NEW.orderid AND sku = NEW.sku AND batchref = NEW.batchref);
+    END
+    """,
+    """
+    CREATE TRIGGER line_with_vials_deallocated BEFORE DELETE ON allocations BEGIN
+        SELECT RAISE(ABORT, 'vials of this line have been taken') FROM vials
+            WHERE sku = OLD.sku AND orderid = OLD.orderid;
     END
     """,
 )

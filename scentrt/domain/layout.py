@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import Limits
+from scentrt.domain.names import Sku
 from scentrt.domain.seats import Seat, Slot
+from scentrt.domain.vials import Catalogue, VialKind
 
 MARKET_SCENTS = ("sea-breeze", "nightclub", "jungle", "forest", "busy-street")
 """The five scents of the market research, which the house without a theatre file carries."""
@@ -54,7 +56,7 @@ class ZonePlan:
 
 @dataclass(frozen=True, slots=True)
 class TheatrePlan:
-    """All zones of a house, in the order of the theatre file.
+    """All zones of a house, in the order of the theatre file, and what vials it can take.
 
     `remarks` are sentences about devices that were left out; the rest of the house works.
     """
@@ -62,9 +64,13 @@ class TheatrePlan:
     name: str
     zones: tuple[ZonePlan, ...]
     remarks: tuple[str, ...] = ()
+    catalogue: Catalogue = field(default_factory=Catalogue)
 
 
 DEFAULT_THEATRE = TheatrePlan(
     name="ScentRT",
     zones=(ZonePlan(ZoneId("A"), 4, 6, tuple(Scent(name) for name in MARKET_SCENTS)),),
+    catalogue=Catalogue(
+        VialKind(Sku(name.replace("-", "").upper()), Scent(name)) for name in MARKET_SCENTS
+    ),
 )

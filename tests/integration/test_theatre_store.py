@@ -189,9 +189,9 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(
     ("script", "problem"),
     [
         ("CREATE TABLE songs (name TEXT)", "is not a database of ScentRT"),
-        ("CREATE TABLE songs (name TEXT); PRAGMA user_version = 2", "is not a database of ScentRT"),
-        ("PRAGMA user_version = 1", "has schema version 1, and this ScentRT reads version 2"),
-        ("PRAGMA user_version = 99", "has schema version 99, and this ScentRT reads version 2"),
+        ("CREATE TABLE songs (name TEXT); PRAGMA user_version = 3", "is not a database of ScentRT"),
+        ("PRAGMA user_version = 1", "has schema version 1, and this ScentRT reads version 3"),
+        ("PRAGMA user_version = 99", "has schema version 99, and this ScentRT reads version 3"),
     ],
 )
 async def test_the_database_of_another_version_or_program_is_refused_and_left_alone(

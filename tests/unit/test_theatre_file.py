@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from scentrt.domain.cues import SeatId
+from scentrt.domain.cues import Scent, SeatId
 from scentrt.domain.doses import Limits
 from scentrt.domain.layout import DEFAULT_THEATRE, DevicePlan
+from scentrt.domain.names import Sku
 from scentrt.domain.seats import Slot
+from scentrt.domain.vials import VialKind
 from scentrt.errors import ConfigError
 from scentrt.theatre_file import give_device, load_theatre
 
@@ -21,6 +23,7 @@ slots = ["sea-breeze", "nightclub"]
 """
 BALCONY = ROXY.replace('name = "Roxy"\n', "").replace('"A"', '"balcony-left"')
 STALLS = BALCONY.replace("balcony-left", "B")
+SURF = '[[products]]\nsku = "SURF"\nscent = "sea-breeze"\ncapacity_s = 0.5\n'
 
 
 def test_without_a_file_it_is_one_zone_of_four_rows_with_the_five_scents_of_the_research() -> None:
@@ -50,6 +53,22 @@ def test_a_file_is_read_as_it_is_written(tmp_path: Path) -> None:
         (0, "sea-breeze"),
         (1, "nightclub"),
     ]
+
+
+def test_a_scent_comes_in_the_vials_of_several_products_the_preferred_one_first(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "roxy.toml"
+    file.write_text(
+        ROXY + SURF + '[[products]]\nsku = "SEA-ECO"\nscent = "sea-breeze"\n', encoding="utf-8"
+    )
+    catalogue = load_theatre(file).catalogue
+    surf = VialKind(Sku("SURF"), Scent("sea-breeze"), 500_000)
+    eco = VialKind(Sku("SEA-ECO"), Scent("sea-breeze"), 3_600_000_000)
+    assert catalogue.of_scent(Scent("sea-breeze")) == (surf, eco)
+    assert catalogue.kind(Sku("SEA-ECO")) == eco
+    assert catalogue.kind(Sku("SOFA")) is None
+    assert catalogue.of_scent(Scent("nightclub")) == ()
 
 
 def test_as_many_seats_as_a_row_of_cinemas_has_are_no_problem(tmp_path: Path) -> None:
@@ -137,6 +156,23 @@ def test_more_zones_and_scents_than_a_welcome_can_tell_are_refused(tmp_path: Pat
         (
             ROXY + 'opted_out = ["B-1-1"]\n',
             "zones[0].opted_out: there is no seat 'B-1-1'; the last one of this zone is 'A-4-6'",
+        ),
+        (
+            ROXY + SURF + SURF,
+            "products[1].sku: there is a product 'SURF' already; it has one scent and one capacity",
+        ),
+        (
+            ROXY + SURF.replace("sea-breeze", "tar"),
+            "products[0].scent: no zone has a slot for 'tar'; there are slots for "
+            "nightclub, sea-breeze",
+        ),
+        (
+            ROXY + SURF.replace("0.5", "0"),
+            "products[0].capacity_s: expected more than 0, not 0",
+        ),
+        (
+            ROXY + SURF.replace("capacity_s", "capacity"),
+            "products[0].capacity: there is no such setting; did you mean 'capacity_s'?",
         ),
     ],
 )

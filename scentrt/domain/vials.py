@@ -1,0 +1,64 @@
+"""Vials: the cartridges that come out of a batch and stand in the slots of the seats.
+
+What is in a vial is counted in micro-dose-seconds (`*_us`): one dose-second is a second at full
+intensity.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NewType
+
+from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.doses import US_PER_S
+from scentrt.domain.names import BatchRef, Sku
+
+VialId = NewType("VialId", int)
+
+DEFAULT_CAPACITY_US = 3_600 * US_PER_S
+"""An hour at full intensity, where nobody says what a vial of a product holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class VialKind:
+    """A product that comes in vials: which scent it is, and how much a new vial holds."""
+
+    sku: Sku
+    scent: Scent
+    capacity_us: int = DEFAULT_CAPACITY_US
+
+
+class Catalogue:
+    """Know the products that come in vials; those of one scent in the order of preference."""
+
+    def __init__(self, kinds: Iterable[VialKind] = ()) -> None:
+        self.kinds = tuple(kinds)
+        self._by_sku = {kind.sku: kind for kind in self.kinds}
+
+    def kind(self, sku: Sku) -> VialKind | None:
+        """Return what a vial of a product is; None where the product is in no catalogue."""
+        return self._by_sku.get(sku)
+
+    def of_scent(self, scent: Scent) -> tuple[VialKind, ...]:
+        """Return the products that have a scent, the preferred one first."""
+        return tuple(kind for kind in self.kinds if kind.scent == scent)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A slot of a seat, where a vial can stand."""
+
+    zone: ZoneId
+    seat: SeatId
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeatedVial:
+    """A vial in its slot: what it is, where it came from, and what is left in it."""
+
+    id: VialId
+    place: Place
+    sku: Sku
+    batchref: BatchRef
+    capacity_us: int
+    left_us: int

@@ -7,6 +7,7 @@
     │   └── DatabaseInUse    a server runs on this database already
     ├── StoreUnavailable     the database did not take or give something
     │   └── UnitRefused      a unit of work was not decided on what the database holds
+    │       └── OrdersCancelled
     ├── DeliveryFailed       the outside did not take a delivery; it is tried again
     │   └── Deferred         it does not take this one for now, but may take others
     ├── Undeliverable        nobody can ever take this delivery; says why
@@ -30,6 +31,7 @@
     │       ├── ImportConflict
     │       ├── LineConflict
     │       ├── OrderConflict
+    │       │   └── OrderCancelled
     │       └── CustomerConflict
     └── ActorError           an actor cannot answer
         ├── Busy             its mailbox is full; try again after `retry_after_ms`
@@ -69,6 +71,19 @@ class UnitRefused(StoreUnavailable):
 
     Nothing of it remains in the database. Decided again on what is there, it may pass.
     """
+
+
+class OrdersCancelled(UnitRefused):
+    """A unit of work gives lines to orders that were cancelled: those of `orderids`."""
+
+    def __init__(self, orderids: Iterable[str]) -> None:
+        self.orderids = tuple(orderids)
+        super().__init__(f"cancelled by then: {', '.join(self.orderids)}")
+
+    @property
+    def conflict(self) -> "OrderCancelled":
+        """What to tell whoever asked for a unit that is about one order."""
+        return OrderCancelled(self.orderids[0])
 
 
 class DeliveryFailed(ScentError):
@@ -231,6 +246,13 @@ class OrderConflict(StockConflict):
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(name, f"Order {name} {problem}")
+
+
+class OrderCancelled(OrderConflict):
+    """The order was cancelled, and that is final."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "was cancelled")
 
 
 class CustomerConflict(StockConflict):

@@ -10,7 +10,7 @@ from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLin
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
-from scentrt.errors import StoreUnavailable, UnitRefused
+from scentrt.errors import OrdersCancelled, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Net, Unsettled
 from scentrt.service_layer.deliveries import Letter, NewDelivery, Outlets
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
@@ -57,6 +57,11 @@ class Tables:
 
     def take(self, changes: Changes) -> None:
         """Change what a unit of work changes; raises `UnitRefused` where that cannot be."""
+        cancelled = [
+            id for id in changes.counted_on if id in self.orders and self.orders[id].cancelled
+        ]
+        if cancelled:
+            raise OrdersCancelled(cancelled)
         for sku, (before, after) in changes.versions.items():
             _check(self.versions.get(sku) == before, f"{sku} is not at version {before}")
             self.versions[sku] = after
@@ -88,8 +93,11 @@ class Tables:
             _check(order.orderid not in self.orders, f"there is an order {order.orderid}")
             self.orders[order.orderid] = order
         for orderid in changes.cancelled_orders:
-            if orderid in self.orders:
-                self.orders[orderid] = replace(self.orders[orderid], cancelled=True)
+            placed = self.orders.get(orderid, Order(orderid, (), cancelled=True))
+            self.orders[orderid] = replace(placed, cancelled=True)
+            for key in self.lines:
+                is_given_up = self.unsettled.get(key) is Unsettled.CANCEL
+                _check(key[1] != orderid or is_given_up, f"a line came to {orderid} meanwhile")
         self.deliveries += changes.deliveries
         for letter in changes.letters:
             about = self.orders.get(letter.orderid)

@@ -16,7 +16,14 @@ from scentrt.actors.actor import Envelope, Mailbox, Message, Ref
 from scentrt.domain.commands import Command
 from scentrt.domain.model import Product
 from scentrt.domain.names import Sku
-from scentrt.errors import ActorCrashed, ActorStopped, StockError, StoreUnavailable, UnitRefused
+from scentrt.errors import (
+    ActorCrashed,
+    ActorStopped,
+    OrdersCancelled,
+    StockError,
+    StoreUnavailable,
+    UnitRefused,
+)
 from scentrt.service_layer.messagebus import work_through
 from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 
@@ -139,6 +146,8 @@ class ProductActor:
     async def _serve_alone(self, envelope: Envelope) -> None:
         try:
             await self._serve_together([envelope])
+        except OrdersCancelled as refused:
+            envelope.answer(refused.conflict)
         except StoreUnavailable as error:
             envelope.answer(error)
 

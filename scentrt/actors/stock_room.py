@@ -9,11 +9,12 @@ import trio
 
 from scentrt.actors.actor import RETRY_AFTER_MS, Ref, supervise
 from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, Overtaken, ProductActor, Settle
-from scentrt.domain.commands import Command, OfBatch, OfManyProducts, OfProduct
-from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.commands import Allocate, Command, OfBatch, OfManyProducts, OfProduct
+from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.errors import (
     ActorStopped,
     Busy,
+    OrderCancelled,
     StockError,
     StoreUnavailable,
     UnitRefused,
@@ -22,6 +23,11 @@ from scentrt.errors import (
 from scentrt.service_layer.messagebus import work_through
 
 log = logging.getLogger(__name__)
+
+MOST_CANCELLED = 10_000
+"""Cancelled orders kept in mind, a hundred bytes each. The database knows them all, but it learns
+in the midst of a transaction, and all who are in that are decided again; so whoever goes on asking
+for one costs the others something only once."""
 
 R = TypeVar("R")
 
@@ -39,6 +45,7 @@ class StockRoom:
         self._nursery: trio.Nursery | None = None
         self._has_left = trio.Event()
         self._with_many = False
+        self._cancelled: dict[OrderId, None] = {}  # and asked for again
 
     @property
     def in_memory(self) -> int:
@@ -66,6 +73,8 @@ class StockRoom:
           ActorStopped: the stock room is closed.
         """
         match command:
+            case Allocate() if command.orderid in self._cancelled:
+                raise OrderCancelled(command.orderid)
             case OfProduct():
                 sku = command.sku
             case OfBatch():
@@ -76,6 +85,8 @@ class StockRoom:
                 raise TypeError(f"{command} is not for a product")
         answer: R | StockError | StoreUnavailable
         answer = await self._ref(sku).ask(CarryOut(command))
+        if isinstance(answer, OrderCancelled):
+            self._remember(answer)
         if isinstance(answer, StockError | StoreUnavailable):
             raise answer
         return answer
@@ -117,6 +128,11 @@ class StockRoom:
         if skus:
             self._has_left.set()
         return answer
+
+    def _remember(self, cancelled: OrderCancelled) -> None:
+        self._cancelled[OrderId(cancelled.name)] = None
+        if len(self._cancelled) > MOST_CANCELLED:
+            del self._cancelled[next(iter(self._cancelled))]
 
     async def _sku_of(self, ref: BatchRef) -> Sku:
         async with self._new_unit() as uow:

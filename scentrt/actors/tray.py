@@ -29,8 +29,8 @@ class WaitingUnit:
         match self._error:
             case None:
                 return
-            case UnitRefused() as error:
-                raise UnitRefused(str(error)) from error
+            case UnitRefused() as error:  # which is about this one alone
+                raise error
             case error:
                 raise StoreUnavailable(str(error)) from error
 

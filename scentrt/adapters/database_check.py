@@ -98,6 +98,15 @@ TRUTHS = (
         """,
         "order {orderid}: was accepted with {accepted} {accepted_sku}, and has {found}",
     ),
+    Truth(
+        """
+        SELECT orderid, sku, qty FROM orders JOIN order_lines USING (orderid)
+        WHERE cancelled AND NOT EXISTS (
+            SELECT 1 FROM unsettled_lines AS left
+            WHERE left.sku = order_lines.sku AND left.orderid = orders.orderid AND what = 'cancel')
+        """,
+        "order {orderid}: was cancelled, and keeps its line of {qty} {sku}",
+    ),
     # What is looked at
     Truth(
         """

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Table, bindparam, delete, func, literal, select, update
+from sqlalchemy import Select, Table, bindparam, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,9 +26,10 @@ from scentrt.adapters.orm import (
     products,
     unsettled_lines,
 )
+from scentrt.domain.names import OrderId
 from scentrt.domain.orders import Order
-from scentrt.errors import UnitRefused
-from scentrt.service_layer.changes import Changes, LineKey
+from scentrt.errors import OrdersCancelled, UnitRefused
+from scentrt.service_layer.changes import Changes, LineKey, Unsettled
 from scentrt.service_layer.deliveries import Kind
 
 Row: TypeAlias = dict[str, Any]
@@ -51,7 +52,22 @@ _SET_QUANTITY = (
 _SET_ETA = (
     update(batches).where(batches.c.reference == bindparam("ref")).values(eta=bindparam("when"))
 )
-_CANCEL_ORDER = update(orders).where(orders.c.orderid == bindparam("of")).values(cancelled=True)
+# One that was never placed, but got its lines one by one, is there from now on.
+_CANCEL_ORDER = insert(orders).values(customer=None, lines="[]", cancelled=True)
+_CANCEL_ORDER = _CANCEL_ORDER.on_conflict_do_update(
+    index_elements=orders.primary_key, set_={"cancelled": True}
+)
+# However many are asked about, it is one statement, which is prepared once.
+_ASKED = select(func.json_each(bindparam("orderids")).table_valued("value").c.value)
+_CANCELLED = select(orders.c.orderid).where(orders.c.cancelled, orders.c.orderid.in_(_ASKED))
+_NOT_GIVEN_UP = select(order_lines.c.orderid).where(
+    order_lines.c.orderid.in_(_ASKED),
+    ~exists().where(
+        unsettled_lines.c.sku == order_lines.c.sku,
+        unsettled_lines.c.orderid == order_lines.c.orderid,
+        unsettled_lines.c.what == Unsettled.CANCEL.value,
+    ),
+)
 
 
 def _delete_lines(table: Table) -> Delete:
@@ -104,12 +120,18 @@ class _Writer:
         self._connection = connection
 
     async def write(self, units: Sequence[Changes]) -> None:
+        await self._check_orders(units)
         await self._write_versions(units)
         await self._write_what_goes(units)
         await self._write_batches(units)
         await self._write_what_comes(units)
         await self._write_orders(units)
         await self._write_outbox(units)
+
+    async def _check_orders(self, units: Sequence[Changes]) -> None:
+        cancelled = await self._orders(_CANCELLED, [id for unit in units for id in unit.counted_on])
+        if cancelled:
+            raise OrdersCancelled(cancelled)
 
     async def _write_versions(self, units: Sequence[Changes]) -> None:
         new: list[Row] = []
@@ -207,10 +229,8 @@ class _Writer:
             ],
         )
         await self._insert(orders, [_order(order) for unit in units for order in unit.orders])
-        await self._some(
-            _CANCEL_ORDER,
-            [{"of": orderid} for unit in units for orderid in unit.cancelled_orders],
-        )
+        cancelled = [orderid for unit in units for orderid in unit.cancelled_orders]
+        await self._some(_CANCEL_ORDER, [{"orderid": orderid} for orderid in cancelled])
         await self._some(
             _UNSETTLE,
             [
@@ -219,6 +239,8 @@ class _Writer:
                 for (sku, orderid), what in unit.unsettled.items()
             ],
         )
+        if kept := await self._orders(_NOT_GIVEN_UP, cancelled):
+            raise UnitRefused(f"order {kept[0]} has got a line while it was cancelled")
 
     async def _write_outbox(self, units: Sequence[Changes]) -> None:
         await self._insert(
@@ -258,6 +280,12 @@ class _Writer:
         found = await self._some(statement, rows)
         if found != len(rows):
             raise UnitRefused(f"of {len(rows)} rows to change only {found} are as they were read")
+
+    async def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
+        if not orderids:
+            return ()
+        asked = {"orderids": json.dumps(orderids)}
+        return list(await self._connection.scalars(question, asked))
 
     async def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
         if not rows:

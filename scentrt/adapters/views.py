@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, false, func, null, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import (
@@ -48,11 +48,19 @@ _WAITING = (
     .where(back_orders.c.sku.in_(bindparam("skus", expanding=True)))
     .group_by(back_orders.c.sku)
 )
-_ORDER_COLUMNS = select(orders.c.orderid, orders.c.customer, orders.c.cancelled)
-_ONE_ORDER = _ORDER_COLUMNS.where(orders.c.orderid == bindparam("order"))
+# Lines that were allocated one by one make an order too. `UNION` takes each once, and reads both
+# tables by the id, no further than the page.
+_PLACED = select(orders.c.orderid, orders.c.customer, orders.c.cancelled)
+_OF_LINES = select(order_lines.c.orderid, null(), false()).where(
+    ~exists().where(orders.c.orderid == order_lines.c.orderid)
+)
+_ONE_ORDER = _PLACED.where(orders.c.orderid == bindparam("order")).union(
+    _OF_LINES.where(order_lines.c.orderid == bindparam("order"))
+)
 _ORDERS = (
-    _ORDER_COLUMNS.where(orders.c.orderid > bindparam("after"))
-    .order_by(orders.c.orderid)
+    _PLACED.where(orders.c.orderid > bindparam("after"))
+    .union(_OF_LINES.where(order_lines.c.orderid > bindparam("after")))
+    .order_by("orderid")
     .limit(bindparam("limit"))
 )
 _LINES = (
@@ -103,11 +111,11 @@ class SqlAlchemyViews:
         return await self._store.read(_products, after, limit)
 
     async def order(self, orderid: OrderId) -> OrderView | None:
-        """Return an order that was placed."""
+        """Return an order."""
         return next(iter(await self._store.read(_order, orderid)), None)
 
     async def orders(self, after: OrderId, limit: int) -> tuple[OrderView, ...]:
-        """Return orders that were placed."""
+        """Return orders."""
         return await self._store.read(_orders, after, limit)
 
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:

@@ -42,8 +42,10 @@ class Customer:
 class Order:
     """An order as it was placed: lines of different products, `customer` where one is known.
 
-    What has become of its lines is up to their products. Raises `InvalidOrder` for an order
-    without lines, with too many, with two of one product, or with those of another order.
+    What has become of its lines is up to their products. One whose lines were allocated one by one
+    was never placed, and is known, without them, since it was cancelled. Raises `InvalidOrder` for
+    another order without lines, with too many, with two of one product, or with those of another
+    order.
     """
 
     orderid: OrderId
@@ -52,7 +54,7 @@ class Order:
     cancelled: bool = False
 
     def __post_init__(self) -> None:
-        if not self.lines:
+        if not (self.lines or self.cancelled):
             raise InvalidOrder(self.orderid, "it has no lines")
         if len(self.lines) > MOST_LINES:
             raise InvalidOrder(self.orderid, f"it has more than {MOST_LINES:,} lines")

@@ -79,7 +79,8 @@ class Changes:
 
     Lines and back-orders have their quantity, allocations the reference of their batch. `unsettled`
     is what is to be done about a line from now on, `settled` what was to be done and is: if it is
-    something else by then, the unit does not fit.
+    something else by then, the unit does not fit. Nor does it if an order of `counted_on` is
+    cancelled by then.
 
     The products of `overtaken` change past whoever has them in memory: their versions go up from
     what they are, from 0 where there is no such product, so that what others have decided on an
@@ -102,6 +103,7 @@ class Changes:
     customers: list[Customer] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     cancelled_orders: list[OrderId] = field(default_factory=list)
+    counted_on: dict[OrderId, None] = field(default_factory=dict)
     deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     resized: BatchRef | None = None
@@ -181,6 +183,10 @@ class Changes:
         self.cancelled_orders.append(orderid)
         for line in lines:
             self.unsettled[line.sku, line.orderid] = Unsettled.CANCEL
+
+    def count_on(self, orderid: OrderId) -> None:
+        """Let the unit fit only if this order is not cancelled; whoever stores it looks."""
+        self.counted_on[orderid] = None
 
     def settle(self, line: OrderLine, what: Unsettled) -> None:
         """Note that what an order has left to be done about a line is done."""

@@ -43,6 +43,7 @@ from scentrt.errors import (
     CustomerConflict,
     ImportConflict,
     InvalidSku,
+    OrderCancelled,
     OrderConflict,
     UnknownBatch,
     UnknownCustomer,
@@ -73,9 +74,14 @@ async def add_batch(command: CreateBatch, uow: AbstractUnitOfWork) -> None:
 
 
 async def allocate(command: Allocate, uow: AbstractUnitOfWork) -> BatchRef | None:
-    """Allocate a line; out of stock, it is not kept."""
+    """Allocate a line; out of stock, it is not kept.
+
+    Hardly any order was cancelled, so nobody is asked beforehand whether this one was.
+    """
     line = OrderLine(command.orderid, command.sku, command.qty)
-    return (await _product(command.sku, uow)).allocate(line)
+    ref = (await _product(command.sku, uow)).allocate(line)
+    uow.changes.count_on(command.orderid)
+    return ref
 
 
 async def change_batch_quantity(command: ChangeBatchQuantity, uow: AbstractUnitOfWork) -> None:
@@ -171,11 +177,10 @@ async def place_order(command: PlaceOrder, uow: AbstractUnitOfWork) -> None:
     known = await uow.orders.get(command.orderid)
     if known == order:
         return
+    if known is not None and known.cancelled:
+        raise OrderCancelled(command.orderid)
     if known is not None:
-        raise OrderConflict(
-            command.orderid,
-            "was cancelled" if known.cancelled else "was placed with other lines or by another",
-        )
+        raise OrderConflict(command.orderid, "was placed with other lines or by another")
     if await uow.orders.lines(command.orderid):
         raise OrderConflict(command.orderid, "has lines that were allocated one by one")
     if command.customer is not None and await uow.orders.customer(command.customer) is None:
@@ -187,7 +192,7 @@ async def place_order(command: PlaceOrder, uow: AbstractUnitOfWork) -> None:
 
 
 async def cancel_order(command: CancelOrder, uow: AbstractUnitOfWork) -> None:
-    """Cancel an order and every line of it; once more changes nothing."""
+    """Cancel an order, for good, and every line of it; once more changes nothing."""
     order, lines = await uow.orders.get(command.orderid), await uow.orders.lines(command.orderid)
     if order is None and not lines:
         raise UnknownOrder(command.orderid)

@@ -69,7 +69,11 @@ class LineView:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order, and the lines that it has now; a cancelled one soon has none."""
+    """An order, and the lines that it has now; a cancelled one soon has none.
+
+    `customer` is whoever placed it; None where nobody was named, or where its lines were allocated
+    one by one.
+    """
 
     orderid: OrderId
     customer: CustomerName | None
@@ -105,11 +109,11 @@ class Views(Protocol):
         ...
 
     async def order(self, orderid: OrderId) -> OrderView | None:
-        """Return an order that was placed."""
+        """Return an order, whether it was placed or its lines were allocated one by one."""
         ...
 
     async def orders(self, after: OrderId, limit: int) -> tuple[OrderView, ...]:
-        """Return orders that were placed."""
+        """Return orders, likewise."""
         ...
 
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:

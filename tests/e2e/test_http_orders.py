@@ -102,6 +102,49 @@ class TestOrders:
         assert (await settled(shop, "o-1"))["cancelled"]
         assert await shop.allocations("o-2") == {"SEA": "s-1"}
 
+    async def test_an_order_whose_lines_were_allocated_one_by_one_is_an_order_too(
+        self, shop: Shop
+    ) -> None:
+        await shop.add_batch("s-1", "SEA", 10)
+        await shop.add_batch("p-1", "PINE", 10, "2030-01-02")
+        await shop.post("/orders", orderid="o-2", lines=[line("SEA", 3)])
+        await settled(shop, "o-2")
+        for sku in "SEA", "PINE":
+            await shop.post("/allocate", orderid="o-1", sku=sku, qty=4)
+        told = (await shop.get("/orders/o-1")).json()
+        assert told == {
+            "orderid": "o-1",
+            "customer": None,
+            "cancelled": False,
+            "lines": [
+                {**line("PINE", 4), "state": "allocated", "batchref": "p-1", "eta": "2030-01-02"},
+                {**line("SEA", 4), "state": "allocated", "batchref": "s-1", "eta": None},
+            ],
+        }
+        first = (await shop.get("/orders", limit=1)).json()
+        assert first == {"orders": [told], "next": "o-1"}
+        [second] = (await shop.get("/orders", after="o-1")).json()["orders"]
+        assert second["orderid"] == "o-2"
+
+    @pytest.mark.parametrize("placed", [True, False])
+    async def test_a_cancelled_order_takes_no_line_any_more(self, shop: Shop, placed: bool) -> None:
+        await shop.add_batch("s-1", "SEA", 10)
+        if placed:
+            await shop.post("/orders", orderid="o-1", lines=[line("SEA", 3)])
+        else:
+            await shop.post("/allocate", orderid="o-1", sku="SEA", qty=3)
+        await shop.post("/orders/o-1/cancel")
+        for qty in 3, 3, 20:
+            answer = await shop.post("/allocate", orderid="o-1", sku="SEA", qty=qty)
+            assert answer.status_code == 409
+            assert answer.json() == {"message": "Order o-1 was cancelled"}
+        answer = await shop.post("/orders", orderid="o-1", lines=[line("SEA", 3)])
+        assert answer.status_code == 409
+        told = await settled(shop, "o-1")
+        assert (told["cancelled"], told["lines"]) == (True, [])
+        assert (await shop.product("SEA"))["allocated"] == 0
+        assert (await shop.post("/orders/o-1/cancel")).status_code == 202
+
     async def test_what_was_never_ordered_is_not_found(self, shop: Shop) -> None:
         for answer in await shop.get("/orders/o-1"), await shop.post("/orders/o-1/cancel"):
             assert (answer.status_code, answer.json()) == (404, {"message": "Unknown order o-1"})

@@ -106,6 +106,10 @@ TAMPERED = [
         "order o-2: was accepted with 11 PINE-FOREST, and has none",
     ),
     (
+        ("UPDATE orders SET cancelled = 1",),
+        "order o-2: was cancelled, and keeps its line of 11 PINE-FOREST",
+    ),
+    (
         ("DELETE FROM allocations_view WHERE sku = 'SEA-BREEZE'",),
         "order o-1: its line of SEA-BREEZE is on batch b-1, and the read model says none",
     ),

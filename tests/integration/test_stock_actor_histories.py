@@ -54,7 +54,8 @@ class OverMemory(StockHistories):
     @rule(orderid=orderids, sku=skus, qty=quantities)
     def allocate_without_a_database(self, orderid: OrderId, sku: Sku, qty: int) -> None:
         """Nothing changes, unless there is nothing to change."""
-        if self.has_product(sku) and (sku, orderid) not in self.lines:
+        is_open = self.orders.get(orderid, ()) is not None
+        if self.has_product(sku) and (sku, orderid) not in self.lines and is_open:
             self.store.writable = False
             with pytest.raises(StoreUnavailable):
                 self.handle(Allocate(orderid, sku, qty))

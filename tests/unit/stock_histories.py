@@ -32,6 +32,7 @@ from scentrt.errors import (
     ImportConflict,
     InvalidSku,
     LineConflict,
+    OrderCancelled,
     OrderConflict,
     UnknownBatch,
     UnknownOrder,
@@ -121,6 +122,9 @@ class StockHistories(RuleBasedStateMachine):
         if self.lines.get((sku, orderid), qty) != qty:
             with pytest.raises(LineConflict):
                 self.handle(command)
+        elif self.orders.get(orderid, ()) is None:
+            with pytest.raises(OrderCancelled):
+                self.handle(command)
         elif self.handle(command) is not None:
             self.lines[sku, orderid] = qty
 
@@ -175,8 +179,7 @@ class StockHistories(RuleBasedStateMachine):
         self.handle(CancelOrder(orderid))
         for key in keys:
             del self.lines[key]
-        if orderid in self.orders:
-            self.orders[orderid] = None
+        self.orders[orderid] = None
 
     # What must hold
 

@@ -29,7 +29,9 @@ from scentrt.errors import (
     InvalidQuantity,
     InvalidSku,
     LineConflict,
+    OrderCancelled,
     OrderConflict,
+    OrdersCancelled,
     UnitRefused,
     UnknownBatch,
     UnknownCustomer,
@@ -423,7 +425,34 @@ class TestOrders:
         await room.handle(CancelOrder(O1))
         await room.settle()
         assert (room.shown, room.stock.tables.lines) == ({}, {})
-        assert await room.handle(Allocate(O1, SEA, 9)) == B1
+        assert await room.handle(Allocate(O2, SEA, 10)) == B1
+
+    @pytest.mark.parametrize("how", [Allocate(O1, SEA, 4), PlaceOrder(O1, (line("o-1", 4),))])
+    async def test_a_cancelled_order_takes_no_line_any_more(
+        self, room: StockRoom, how: Command[Any]
+    ) -> None:
+        await room.handle(how)
+        await room.settle()
+        await room.handle(CancelOrder(O1))
+        await room.settle()
+        before = room.stock.tables
+        for qty in 4, 5, 11:  # the last one is out of stock
+            with pytest.raises(OrdersCancelled) as raised:
+                await room.handle(Allocate(O1, SEA, qty))
+            assert str(raised.value.conflict) == "Order o-1 was cancelled"
+        with pytest.raises(OrderCancelled):
+            await room.handle(PlaceOrder(O1, (line("o-1", 4),)))
+        assert room.stock.tables is before
+
+    async def test_a_line_that_comes_to_an_order_while_it_is_cancelled_is_not_forgotten(
+        self, room: StockRoom
+    ) -> None:
+        await room.handle(Allocate(O1, SEA, 4))
+        async with MemoryUnitOfWork(room.stock) as uow:
+            await work_through(CancelOrder(O1), uow)
+            await room.handle(Allocate(O1, PINE, 4))
+            with pytest.raises(UnitRefused, match="a line came to o-1 meanwhile"):
+                await uow.commit()
 
     async def test_cancelling_twice_changes_nothing(self, room: StockRoom) -> None:
         await room.handle(PlaceOrder(O1, (line("o-1", 10),)))

@@ -1,16 +1,18 @@
 """An order is accepted whole, and nothing that was accepted is forgotten."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from scentrt.actors import order_desk
+from scentrt.actors import order_desk, stock_room
 from scentrt.actors.product import RETRY_S
 from scentrt.domain.commands import (
     Allocate,
     CancelOrder,
+    Command,
     CreateBatch,
     FillLine,
     PlaceOrder,
@@ -21,6 +23,7 @@ from scentrt.errors import (
     Busy,
     CustomerConflict,
     LineConflict,
+    OrderCancelled,
     OrderConflict,
     StoreUnavailable,
     UnitRefused,
@@ -61,6 +64,64 @@ async def test_a_cancelled_order_is_given_up_by_its_products(
     await wait_all_tasks_blocked()
     assert (stage.tables.lines, stage.tables.unsettled) == ({}, {})
     assert await stage.bus.handle(Allocate(O2, SEA, 10)) == B1
+
+
+@pytest.mark.parametrize("how", [Allocate(O1, SEA, 4), PlaceOrder(O1, LINES)])
+async def test_a_cancelled_order_takes_no_line_also_after_a_restart_and_others_notice_nothing(
+    autojump_clock: MockClock, how: Command[Any]
+) -> None:
+    store = MemoryStore()
+    async with open_stock(store) as stage:
+        await stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, PINE, 10))
+        await stage.handle(how, CancelOrder(O1))
+    async with open_stock(store) as stage:
+        stage.ask("before", Allocate(O2, SEA, 1))
+        stage.ask("cancelled", Allocate(O1, SEA, 4))
+        stage.ask("another of it", Allocate(O1, SEA, 20))
+        stage.ask("behind", Allocate(OrderId("o-3"), SEA, 1))
+        stage.ask("elsewhere", Allocate(O2, PINE, 1))
+        await trio.sleep(10)
+        for refused in "cancelled", "another of it":
+            assert str(stage.outcomes.pop(refused)) == "Order o-1 was cancelled"
+        assert stage.outcomes == {"before": B1, "behind": B1, "elsewhere": B2}
+        assert all(of_order != O1 for _, of_order in stage.tables.lines)
+
+
+async def test_who_goes_on_asking_for_a_cancelled_order_costs_nobody_a_transaction(
+    stage: StockStage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stock_room, "MOST_CANCELLED", 1)
+    await stage.handle(Allocate(O1, SEA, 4), CancelOrder(O1), Allocate(O2, SEA, 1), CancelOrder(O2))
+    await wait_all_tasks_blocked()
+    for orderid in O1, O2:
+        with pytest.raises(OrderCancelled):
+            await stage.handle(Allocate(orderid, SEA, 4))
+    before = len(stage.store.attempted_at)
+    for _ in range(100):
+        with pytest.raises(OrderCancelled):
+            await stage.handle(Allocate(O2, SEA, 4))
+    assert len(stage.store.attempted_at) == before
+    with pytest.raises(OrderCancelled):  # it has been forgotten, and the database knows it
+        await stage.handle(Allocate(O1, SEA, 4))
+
+
+@pytest.mark.parametrize("first", ["line", "cancel"])
+async def test_a_line_that_comes_while_its_order_is_cancelled_is_cancelled_or_refused(
+    stage: StockStage, autojump_clock: MockClock, first: str
+) -> None:
+    await stage.handle(Allocate(O1, SEA, 4))
+    stage.store.commit_s = 1
+    stage.ask("busy", Allocate(O2, SEA, 1))  # so that both of these are in one transaction
+    await wait_all_tasks_blocked()
+    asked: dict[str, Command[Any]] = {"line": Allocate(O1, PINE, 4), "cancel": CancelOrder(O1)}
+    for name in sorted(asked, key=lambda name: name != first):
+        stage.ask(name, asked[name])
+        await wait_all_tasks_blocked()
+    await trio.sleep(60)
+    assert stage.outcomes["cancel"] is None
+    assert stage.outcomes["line"] == B2 or isinstance(stage.outcomes["line"], OrderCancelled)
+    assert set(stage.tables.lines) == {(SEA, O2)}
+    assert (stage.tables.unsettled, stage.tables.orders[O1].cancelled) == ({}, True)
 
 
 async def test_an_order_is_accepted_when_it_is_on_disk_and_then_filled(

@@ -9,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from scentrt.domain.commands import Command
 from scentrt.domain.model import Product
 from scentrt.domain.names import Sku
+from scentrt.errors import OrdersCancelled
 from scentrt.service_layer.messagebus import work_through
 from tests.memory_stock import MemoryStock, MemoryUnitOfWork, Tables
 from tests.unit.stock_histories import StockHistories
@@ -35,7 +36,10 @@ class Histories(StockHistories):
         self.stock = MemoryStock()
 
     def handle(self, command: Command[R]) -> R:
-        answer = finish(self.in_a_unit(command))
+        try:
+            answer = finish(self.in_a_unit(command))
+        except OrdersCancelled as refused:
+            raise refused.conflict from refused
         finish(self.settle())
         return answer
 
@@ -72,6 +76,7 @@ class LongUnits(Histories):
             answer = await work_through(command, uow)
             kept = dict(uow.products.seen)
             overtaken = uow.changes.overtaken
+            self.kept = {}  # what is not stored is not remembered
             await uow.commit()
         self.kept = {sku: product for sku, product in kept.items() if sku not in overtaken}
         return answer

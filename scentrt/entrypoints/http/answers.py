@@ -108,7 +108,10 @@ class Line(BaseModel):
 
 
 class Order(BaseModel):
-    """An order, and the lines that it has now; a cancelled one soon has none."""
+    """An order, and the lines that it has now; a cancelled one soon has none.
+
+    `customer` is null where nobody was named, or the lines were allocated one by one.
+    """
 
     orderid: str
     customer: str | None

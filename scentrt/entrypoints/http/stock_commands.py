@@ -162,7 +162,7 @@ class StockCommands:
         """Allocate a line to the batch that serves it first: the warehouse, then by ETA.
 
         The same line again changes nothing. Out of stock, it is answered the same and the stock
-        team is told; look at `/allocations/{orderid}`.
+        team is told; look at `/orders/{orderid}`. A cancelled order takes no line any more.
         """
         line = await read(NewLine, request)
         await self._bus.handle(line.command())
@@ -219,7 +219,10 @@ class StockCommands:
         return Json(accepted.model_dump_json(), 202, {"Location": location})
 
     async def cancel_order(self, orderid: OrderInPath) -> Response:
-        """Give up every line of an order, however it was asked for. Once more changes nothing."""
+        """Give up every line of an order, however it was asked for, and take none any more.
+
+        That is final. Once more changes nothing.
+        """
         await self._bus.handle(CancelOrder(OrderId(orderid)))
         return _ACCEPTED
 

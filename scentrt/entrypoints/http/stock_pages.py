@@ -106,7 +106,7 @@ class StockPages:
         app.get(
             "/orders",
             tags=["orders"],
-            summary="Orders that were placed",
+            summary="Orders, however they came",
             **told(200, "A page", {"orders": [_ORDER], "next": None}, gives=Orders),
         )(self.orders)
         app.get(
@@ -147,7 +147,7 @@ class StockPages:
         return _json(Product.of(found))
 
     async def orders(self, after: After = "", limit: Limit = PER_PAGE) -> Response:
-        """Return orders that were placed as such, by id and page by page."""
+        """Return orders, by id and page by page."""
         found = await self._views.orders(OrderId(after), limit + 1)
         follows = found[limit - 1].orderid if len(found) > limit else None
         return await _page("orders", map(Order.of, found[:limit]), follows)
@@ -155,7 +155,7 @@ class StockPages:
     async def order(
         self, orderid: Annotated[str, Path(description="The id of an order")]
     ) -> Response:
-        """Return an order that was placed as such, with what has become of each line."""
+        """Return an order, placed or allocated line by line, with what has become of each line."""
         found = await self._views.order(OrderId(orderid))
         if found is None:
             raise UnknownOrder(orderid)

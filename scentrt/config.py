@@ -111,6 +111,8 @@ class EmailSection(Section):
     sender: EmailAddress = "allocations@example.com"
     stock_team: EmailAddress = "stock@made.com"
     """Who hears of what is out of stock."""
+    give_up_after_days: Annotated[float, Field(gt=0, le=365)] = 5
+    """How long a letter is tried again that its recipient's server does not take for now."""
 
 
 class TokenSection(Section):

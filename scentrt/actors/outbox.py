@@ -5,13 +5,16 @@ each kind of delivery one task takes what waits, in order, hands it to the chann
 strikes out what the outside has. So a dead mail server does not hold up Redis, a crash loses
 nothing, and what was sent and not yet struck out is sent again: receivers know it by its event id.
 
-What the outside puts off, as a full mailbox does, lets those behind it pass, and is tried again.
+What the outside puts off, as a full mailbox does, lets all others pass, however many are put off,
+and is tried again: soon at first, and then when it is twice as old. What nobody will ever take, or
+what was put off for too long, is given up, and kept where it can be found.
 """
 
 import logging
 import math
+import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -23,36 +26,61 @@ from scentrt.service_layer.deliveries import Delivery
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 
-FIRST_DEFERRAL_S, LAST_DEFERRAL_S = 1.0, 60.0
-"""Between attempts at what was put off: no mailbox is emptied in an instant, no greylist left."""
+FIRST_DEFERRAL_S, LAST_DEFERRAL_S = 1.0, 1_800.0
+"""Between attempts at what was put off: no mailbox is emptied in an instant, no greylist left. Half
+an hour is what RFC 5321, 4.5.4.1, has mail servers wait."""
 
 PAGE = 500
-"""How many deliveries of one kind are in memory at a time, a few hundred bytes each. If so many are
-put off, the rest waits for them."""
+"""How many deliveries of one kind are in memory at a time, a few hundred bytes each."""
 
-STRIKE_OUT_EVERY_S = 0.1
+WRITE_DOWN_EVERY_S = 0.1
 """How long what was delivered may wait for the rest of its page: each that is struck out alone is a
 commit, and each that is not yet is sent twice if the process dies."""
 
-LAST_STRIKE_OUT_S = 1.0
-"""How long ending may take over striking out: a fifth of what a whole shutdown has."""
+LAST_WRITING_S = 1.0
+"""How long ending may take over writing that down: a fifth of what a whole shutdown has."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """How many deliveries of a kind are put off, and when the next is due, in Unix time."""
+
+    number: int
+    next_due_ms: float | None
 
 
 class DeliveryStore(Protocol):
     """What the outbox asks of a database. Every method raises `StoreUnavailable`.
 
     A delivery's id is greater than that of every one committed before, and is not used again after
-    it was struck out: SQLite does that for a key that is `AUTOINCREMENT`, and for no other.
+    it was struck out: SQLite does that for a key that is `AUTOINCREMENT`, and for no other. What is
+    written is on disk on return, and deliveries that are not there are no error.
     """
 
-    async def pending_deliveries(self, kind: str, after_id: int, limit: int) -> Sequence[Delivery]:
-        """Return the first deliveries of a kind with a greater id than `after_id`, by id."""
+    async def fresh_deliveries(self, kind: str, after_id: int, limit: int) -> Sequence[Delivery]:
+        """Return the first of a kind that were never put off, with a greater id than `after_id`."""
+        ...
+
+    async def put_off(self, kind: str) -> PutOff:
+        """Return how it stands with what was put off."""
+        ...
+
+    async def due_deliveries(self, kind: str, by_ms: float, limit: int) -> Sequence[Delivery]:
+        """Return the first of what was put off until `by_ms` or before, in that order."""
         ...
 
     async def strike_out_deliveries(self, ids: Sequence[int]) -> None:
-        """Remove deliveries, on disk when this returns. Those that are not there are no error."""
+        """Remove deliveries."""
+        ...
+
+    async def put_off_deliveries(self, until_ms: Mapping[int, float]) -> None:
+        """Put deliveries off, each until its own time."""
+        ...
+
+    async def give_up_deliveries(self, reasons: Mapping[int, str], at_ms: float) -> None:
+        """Remove deliveries, and keep them with the reason where they are no more delivered."""
         ...
 
 
@@ -76,26 +104,39 @@ class Channel(Protocol):
 class OutboxHealth:
     """How it stands with one kind of delivery, as of the last look into the database.
 
-    `waiting` counts those that have not arrived; `PAGE` stands for so many or more. `since_ms` is
-    when the first of them was created, in Unix time, None if there is none. `failing` says that the
-    outside was away at the last attempt, `undeliverable` how many were given up since the start.
+    `waiting` counts those that have not been tried, where `PAGE` stands for so many or more, and
+    `put_off` those that the outside did not take for now. `failing` says that it was away at the
+    last attempt, `given_up` how many were given up since the start.
     """
 
     waiting: int
-    since_ms: float | None
+    put_off: int
     failing: bool
-    undeliverable: int
+    given_up: int
 
 
 class Outbox:
     """Deliver what is in `store` through the channel of its kind, in the tasks of `run`.
 
     What is of a kind without a channel stays where it is. Cancel `run` before the store is closed.
+
+    Args:
+      now_ms: the time by which deliveries are dated, in Unix milliseconds.
+      give_up_after_s: how old what is put off may become, by kind; any age, where it is not said.
+        An outside that is away makes nobody give up.
     """
 
-    def __init__(self, store: DeliveryStore, channels: Mapping[str, Channel]) -> None:
+    def __init__(
+        self,
+        store: DeliveryStore,
+        channels: Mapping[str, Channel],
+        now_ms: Callable[[], float],
+        give_up_after_s: Mapping[str, float] | None = None,
+    ) -> None:
+        ages = give_up_after_s or {}
         self._couriers = {
-            kind: _Courier(kind, store, channel) for kind, channel in channels.items()
+            kind: _Courier(kind, store, channel, now_ms, ages.get(kind, math.inf))
+            for kind, channel in channels.items()
         }
 
     @property
@@ -111,8 +152,8 @@ class Outbox:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Deliver until cancelled, first what an earlier process left.
 
-        Cancelling gives up what is under way, and strikes out what has arrived, shielded, for
-        `LAST_STRIKE_OUT_S` at most.
+        Cancelling breaks off what is under way, and writes down what has arrived, shielded, for
+        `LAST_WRITING_S` at most.
         """
         async with trio.open_nursery() as nursery:
             for courier in self._couriers.values():
@@ -124,30 +165,39 @@ class Outbox:
 class _Courier:
     """Deliver what is of one kind."""
 
-    def __init__(self, kind: str, store: DeliveryStore, channel: Channel) -> None:
+    def __init__(
+        self,
+        kind: str,
+        store: DeliveryStore,
+        channel: Channel,
+        now_ms: Callable[[], float],
+        give_up_after_s: float,
+    ) -> None:
         self._kind = kind
         self._store = store
         self._channel = channel
+        self._now_ms = now_ms
+        self._give_up_after_s = give_up_after_s
         self._backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         self._written = trio.Event()
-        self._page: deque[Delivery] = deque()  # read, and not delivered
-        self._deferred: dict[int, Delivery] = {}  # put off, by id
-        self._deferrals = Backoff(FIRST_DEFERRAL_S, LAST_DEFERRAL_S)
-        self._deferred_until = math.inf
-        self._delivered: list[int] = []  # and not struck out
-        self._after_id = 0  # what is up to here has been delivered, or put off
-        self._struck_out_at = 0.0
+        self._page: deque[Delivery] = deque()  # read, and not tried
+        self._after_id = 0  # what is up to here has been tried
+        self._put_off = PutOff(0, None)
+        # What has become of deliveries, and is not written down:
+        self._delivered: list[int] = []
+        self._put_off_until_ms: dict[int, float] = {}
+        self._reasons: dict[int, str] = {}  # of those that were given up
+        self._written_down_at = 0.0
         self._failing_since: float | None = None
-        self._undeliverable = 0
+        self._given_up = 0
 
     @property
     def health(self) -> OutboxHealth:
-        waiting = [*self._deferred.values(), *self._page]
         return OutboxHealth(
-            len(waiting),
-            waiting[0].created_ms if waiting else None,
+            len(self._page),
+            self._put_off.number,
             self._failing_since is not None,
-            self._undeliverable,
+            self._given_up,
         )
 
     def wake(self) -> None:
@@ -157,7 +207,7 @@ class _Courier:
         while True:
             try:
                 await self._deliver_what_waits()
-                with trio.move_on_at(self._deferred_until):
+                with trio.move_on_after(self._due_in_s):
                     await self._written.wait()
             except (DeliveryFailed, StoreUnavailable) as error:
                 self._note_failure(error)
@@ -167,83 +217,105 @@ class _Courier:
                 self._note_failure(error)
                 await trio.sleep(self._backoff.next_s())
 
+    @property
+    def _due_in_s(self) -> float:
+        """In how many seconds something that was put off is due; 0 if it is."""
+        due_ms = self._put_off.next_due_ms
+        return math.inf if due_ms is None else max(0.0, (due_ms - self._now_ms()) / 1000)
+
     async def _deliver_what_waits(self) -> None:
         while True:
-            await self._strike_out()
+            await self._write_down()
             self._written = trio.Event()  # before the look, so that nothing is written unseen
-            room = PAGE - len(self._deferred)
-            self._page = deque(
-                await self._store.pending_deliveries(self._kind, self._after_id, room)
-                if room
-                else ()
-            )
-            is_due = trio.current_time() >= self._deferred_until
+            self._put_off = await self._store.put_off(self._kind)
+            self._page = deque(await self._store.fresh_deliveries(self._kind, self._after_id, PAGE))
+            is_due = self._due_in_s == 0
             if not self._page and not is_due:
                 self._note_success()
                 return
             try:
                 await self._deliver_page()
                 if is_due:
-                    await self._deliver_deferred()
+                    await self._deliver_due()
             finally:
                 # Shielded, so that an orderly end leaves nothing to be sent twice.
-                with trio.move_on_after(LAST_STRIKE_OUT_S, shield=True):
-                    await self._strike_out()
+                with trio.move_on_after(LAST_WRITING_S, shield=True):
+                    await self._write_down()
 
     async def _deliver_page(self) -> None:
         while self._page:
             delivery = self._page[0]
-            is_done = await self._deliver(delivery)
+            await self._deliver(delivery)
             self._page.popleft()
             self._after_id = delivery.id
-            if not is_done:
-                self._defer(delivery)
-            await self._strike_out_in_time()
+            await self._write_down_in_time()
 
-    async def _deliver_deferred(self) -> None:
-        for delivery in tuple(self._deferred.values()):
-            if await self._deliver(delivery):
-                del self._deferred[delivery.id]
-            await self._strike_out_in_time()
-        self._deferred_until = math.inf
-        if self._deferred:
-            self._deferred_until = trio.current_time() + self._deferrals.next_s()
+    async def _deliver_due(self) -> None:
+        """Deliver one thing that is due, and more until something new has come."""
+        for delivery in await self._store.due_deliveries(self._kind, self._now_ms(), PAGE):
+            await self._deliver(delivery)
+            await self._write_down_in_time()
+            if self._written.is_set():
+                return
 
-    async def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver or give up; return False for what was put off. Raises `DeliveryFailed`."""
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Deliver, put off or give up; raises `DeliveryFailed` where the outside is away."""
         try:
             await self._channel.deliver(delivery)
         except Deferred as error:
-            log.info("%s of %s is put off: %s", self._kind, delivery.event_id, error)
             self._note_success()  # since the outside is there
-            return False
+            self._put_off_or_give_up(delivery, error)
         except Undeliverable as error:
-            self._give_up(delivery, error)
+            self._give_up(delivery, str(error))
         else:
             self._note_success()
-        self._delivered.append(delivery.id)
-        return True
+            self._delivered.append(delivery.id)
 
-    def _defer(self, delivery: Delivery) -> None:
-        if not self._deferred:
-            self._deferrals.reset()
-            self._deferred_until = trio.current_time() + self._deferrals.next_s()
-            log.warning("%s of %s is put off, and tried again", self._kind, delivery.event_id)
-        self._deferred[delivery.id] = delivery
+    def _put_off_or_give_up(self, delivery: Delivery, error: Deferred) -> None:
+        now_ms = self._now_ms()
+        age_s = (now_ms - delivery.created_ms) / 1000
+        if age_s >= self._give_up_after_s:
+            self._give_up(delivery, f"{age_s / 86_400:.1f} days old, and still: {error}")
+            return
+        most_s = min(max(age_s, FIRST_DEFERRAL_S), LAST_DEFERRAL_S)
+        # Those that were put off together do not all come back together.
+        pause_s = random.uniform(most_s / 2, most_s)
+        is_first = not (self._put_off.number or self._put_off_until_ms)
+        self._put_off_until_ms[delivery.id] = now_ms + pause_s * 1000
+        log.log(
+            logging.WARNING if is_first else logging.INFO,
+            "%s of %s is put off, and tried again in %.1f s: %s",
+            self._kind,
+            delivery.event_id,
+            pause_s,
+            error,
+        )
 
-    async def _strike_out_in_time(self) -> None:
-        if trio.current_time() - self._struck_out_at >= STRIKE_OUT_EVERY_S:
-            await self._strike_out()
+    def _give_up(self, delivery: Delivery, reason: str) -> None:
+        self._given_up += 1
+        self._reasons[delivery.id] = reason
+        log.error(
+            "%s of %s is given up, and kept as undelivered: %s",
+            self._kind,
+            delivery.event_id,
+            reason,
+        )
 
-    async def _strike_out(self) -> None:
+    async def _write_down_in_time(self) -> None:
+        if trio.current_time() - self._written_down_at >= WRITE_DOWN_EVERY_S:
+            await self._write_down()
+
+    async def _write_down(self) -> None:
         if self._delivered:
             await self._store.strike_out_deliveries(tuple(self._delivered))
             self._delivered.clear()
-        self._struck_out_at = trio.current_time()
-
-    def _give_up(self, delivery: Delivery, error: Undeliverable) -> None:
-        self._undeliverable += 1
-        log.error("%s of %s cannot be delivered ever: %s", self._kind, delivery.event_id, error)
+        if self._put_off_until_ms:
+            await self._store.put_off_deliveries(dict(self._put_off_until_ms))
+            self._put_off_until_ms.clear()
+        if self._reasons:
+            await self._store.give_up_deliveries(dict(self._reasons), self._now_ms())
+            self._reasons.clear()
+        self._written_down_at = trio.current_time()
 
     def _note_failure(self, error: Exception) -> None:
         if self._failing_since is None:

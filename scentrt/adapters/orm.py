@@ -251,8 +251,22 @@ outbox = Table(
     Column("kind", Text, CheckConstraint("kind IN ('redis', 'email')"), nullable=False),
     Column("payload", Text, CheckConstraint("json_valid(payload)"), nullable=False),
     Column("created_ms", Float, nullable=False),
-    Index("outbox_by_kind", "kind"),
+    Column("due_ms", Float),  # for what was put off: when it is tried again
+    Index("outbox_by_kind", "kind", "due_ms"),
     sqlite_autoincrement=True,
+)
+
+# What was given up, as it was in the outbox: for whoever looks for a letter that did not arrive.
+undelivered = Table(
+    "undelivered",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_ms", Float, nullable=False),
+    Column("given_up_ms", Float, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 # The database itself adds up what is allocated, and so refuses what a batch does not have.

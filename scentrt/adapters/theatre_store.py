@@ -6,7 +6,7 @@ errors end here: as `ConfigError` while the database is opened, as `StoreUnavail
 afterwards.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, TypeVarTuple
@@ -22,12 +22,11 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import lock_database
-from scentrt.adapters.orm import dose_marks, dose_seconds, outbox, panic_latch, prepare
+from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare
 from scentrt.adapters.stock_rows import write_units
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
-from scentrt.service_layer.deliveries import Delivery
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -61,13 +60,6 @@ _FORGET_DOSES = delete(dose_seconds).where(
     .where(dose_seconds.c.zone == bindparam("in_zone"))
     .scalar_subquery(),
 )
-_PENDING = (
-    select(outbox)
-    .where(outbox.c.kind == bindparam("of_kind"), outbox.c.id > bindparam("after"))
-    .order_by(outbox.c.id)
-    .limit(bindparam("limit"))
-)
-_STRIKE_OUT = delete(outbox).where(outbox.c.id == bindparam("delivered"))
 
 
 @asynccontextmanager
@@ -151,17 +143,6 @@ class SqlTheatreStore:
         """Store one unit of work in a transaction of its own; raises as `commit` does."""
         await self.commit(Writes(units=(changes,)))
 
-    async def pending_deliveries(
-        self, kind: str, after_id: int, limit: int
-    ) -> tuple[Delivery, ...]:
-        """Return what is to be delivered, in order: that with an id above `after_id`."""
-        return await self.read(_read_pending, kind, after_id, limit)
-
-    async def strike_out_deliveries(self, ids: Collection[int]) -> None:
-        """Forget what has been delivered; those that are not there are no matter."""
-        if ids:
-            await self._finish(self._strike_out, ids)
-
     async def read(
         self,
         read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
@@ -179,6 +160,23 @@ class SqlTheatreStore:
                 return await read(connection, *args, **kwargs)
 
         return await self._finish(call)
+
+    async def write(
+        self,
+        write: Callable[Concatenate[AsyncConnection, P], Awaitable[None]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Call `write` with a connection, in the asyncio thread, in a transaction of its own.
+
+        Raises as `commit` does.
+        """
+
+        async def call() -> None:
+            async with self._engine.begin() as connection:
+                await write(connection, *args, **kwargs)
+
+        await self._finish(call)
 
     async def aclose(self) -> None:
         """Close the connections, for good; shielded, and safe to repeat."""
@@ -230,10 +228,6 @@ class SqlTheatreStore:
             if writes.units:
                 await write_units(connection, writes.units)
 
-    async def _strike_out(self, ids: Collection[int]) -> None:
-        async with self._engine.begin() as connection:
-            await connection.execute(_STRIKE_OUT, [{"delivered": id} for id in ids])
-
 
 async def _read_panicked(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(select(panic_latch.c.panicked)))
@@ -255,16 +249,6 @@ async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -
     if mark is None:
         return StoredDoses(used, None, closed=False)
     return StoredDoses(used, mark.through_ms, mark.closed)
-
-
-async def _read_pending(
-    connection: AsyncConnection, kind: str, after_id: int, limit: int
-) -> tuple[Delivery, ...]:
-    page = {"of_kind": kind, "after": after_id, "limit": limit}
-    return tuple(
-        Delivery(row.id, row.event_id, row.kind, row.payload, row.created_ms)
-        for row in await connection.execute(_PENDING, page)
-    )
 
 
 def sqlite_url(database: str | Path) -> URL:

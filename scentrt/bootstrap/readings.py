@@ -87,8 +87,14 @@ def readings_of_stock(stock: Stock, ledger: Ledger, outbox: Outbox) -> list[Read
         Reading("products_in_memory", "Products with an actor.", lambda: stock.room.in_memory),
         Reading(
             "outbox_waiting",
-            "Deliveries that have not arrived; 500 stands for so many or more.",
+            "Deliveries that have not been tried; 500 stands for so many or more.",
             lambda: {kind: float(out.waiting) for kind, out in outbox.health.items()},
+            "kind",
+        ),
+        Reading(
+            "outbox_put_off",
+            "Deliveries that were not taken for now, and are tried again.",
+            lambda: {kind: float(out.put_off) for kind, out in outbox.health.items()},
             "kind",
         ),
         Reading(
@@ -99,8 +105,8 @@ def readings_of_stock(stock: Stock, ledger: Ledger, outbox: Outbox) -> list[Read
         ),
         Reading(
             "outbox_undeliverable",
-            "Deliveries that were given up since the start, since nobody could ever take them.",
-            lambda: {kind: float(out.undeliverable) for kind, out in outbox.health.items()},
+            "Deliveries that were given up since the start, and are kept as undelivered.",
+            lambda: {kind: float(out.given_up) for kind, out in outbox.health.items()},
             "kind",
             counts=True,
         ),

@@ -17,6 +17,7 @@ from scentrt.actors.ledger import Ledger
 from scentrt.actors.outbox import Outbox
 from scentrt.actors.zone import ZoneActor
 from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.delivery_store import SqlDeliveryStore
 from scentrt.adapters.dispensers.ble import BleDispensers
 from scentrt.adapters.dispensers.goggles import GogglesDispensers
 from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
@@ -121,7 +122,9 @@ async def open_server(
         ):
             outlets = Outlets(settings.email.stock_team, redis=settings.redis.host is not None)
             ways = ways_out(settings)
-            outbox = Outbox(store, ways.channels)
+            outbox = Outbox(
+                SqlDeliveryStore(store), ways.channels, clock.now_ms, ways.give_up_after_s
+            )
             ledger = Ledger(store, outbox.wake)
             stock = build_stock(store, ledger, outlets)
             latch = Latch(await _read_latch(ledger, settings.db))
@@ -281,6 +284,8 @@ def _readiness(
     for kind, out in outbox.health.items():
         if out.failing:
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")
+        if out.given_up:
+            remarks.append(f"{out.given_up} deliveries by {kind} were given up: see the log")
     if fanout.dropped:
         remarks.append(f"{fanout.dropped} events were dropped")
     return Readiness(tuple(reasons), tuple(remarks))

@@ -54,21 +54,26 @@ def build_stock(store: SqlTheatreStore, ledger: Ledger, outlets: Outlets) -> Sto
 
 @dataclass(frozen=True, slots=True)
 class WaysOut:
-    """How deliveries leave the house, by kind, and what has to run for that."""
+    """How deliveries leave the house, by kind, and what has to run for that.
+
+    `give_up_after_s` is how old what is put off again and again may become.
+    """
 
     channels: Mapping[str, Channel]
+    give_up_after_s: Mapping[str, float]
     runs: tuple[Callable[..., Awaitable[object]], ...] = ()
 
 
 def ways_out(settings: Settings) -> WaysOut:
     """Return a channel for each kind of delivery that this house has."""
     letters = EmailChannel(_post_office(settings.email))
+    give_up_after_s: dict[str, float] = {Kind.EMAIL: settings.email.give_up_after_days * 86_400}
     if settings.redis.host is None:
-        return WaysOut({Kind.EMAIL: letters})
+        return WaysOut({Kind.EMAIL: letters}, give_up_after_s)
     from scentrt.adapters.redis_pubsub import RedisChannel
 
     redis = RedisChannel(_address(settings.redis))
-    return WaysOut({Kind.EMAIL: letters, Kind.REDIS: redis}, (redis.run,))
+    return WaysOut({Kind.EMAIL: letters, Kind.REDIS: redis}, give_up_after_s, (redis.run,))
 
 
 async def hear_redis(settings: RedisSection, bus: MessageBus) -> None:

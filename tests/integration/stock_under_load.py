@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.delivery_store import SqlDeliveryStore
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
 from scentrt.domain.commands import (
     Allocate,
@@ -95,12 +96,13 @@ async def be_the_buyer(bus: MessageBus, chance: random.Random) -> None:
 
 async def deliver(store: SqlTheatreStore) -> None:
     """Deliver what is published, at least once: said first, and struck out then."""
+    out = SqlDeliveryStore(store)
     while True:
-        page = await store.pending_deliveries(Kind.REDIS, 0, 200)
+        page = await out.fresh_deliveries(Kind.REDIS, 0, 200)
         for delivery in page:
             message = json.loads(delivery.payload)["message"]
             say("out", message["orderid"], message["sku"], message["batchref"])
-        await store.strike_out_deliveries([delivery.id for delivery in page])
+        await out.strike_out_deliveries([delivery.id for delivery in page])
         await trio.sleep(0.02)
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from scentrt.actors.clock import ServerClock
 from scentrt.actors.outbox import Outbox
 from scentrt.adapters.notifications import (
     EmailChannel,
@@ -339,7 +340,7 @@ async def test_while_the_mail_server_is_away_letters_wait_and_then_all_go_in_ord
     server, store = MailServer(), MemoryDeliveries()
     with server.running():
         pass  # so that it has a port
-    outbox = Outbox(store, {"email": EmailChannel(mail(server))})
+    outbox = Outbox(store, {"email": EmailChannel(mail(server))}, ServerClock().now_ms)
 
     def post(*numbers: int) -> None:
         for number in numbers:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import trio
 
+from scentrt.actors.clock import ServerClock
 from scentrt.actors.outbox import Outbox
 from scentrt.adapters import redis_pubsub
 from scentrt.adapters.redis_pubsub import RedisAddress, RedisChannel
@@ -241,7 +242,7 @@ async def test_with_redis_killed_and_back_nothing_is_missed_of_what_goes_out(
     async with open_channel(address(redis)) as channel, trio.open_nursery() as nursery:
         nursery.start_soon(listen_as_others_do)
         await until(lambda: redis.command("PUBSUB", "NUMSUB", "line_allocated")[-1:] == b"1")
-        outbox = Outbox(store, {"redis": channel})
+        outbox = Outbox(store, {"redis": channel}, ServerClock().now_ms)
         nursery.start_soon(outbox.run)
         for number, event_id in enumerate(sent):
             store.put(event_id, "redis", delivery(event_id).payload)

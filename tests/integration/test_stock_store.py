@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import pytest
 
 from scentrt.actors.ledger import Writes
+from scentrt.actors.outbox import PutOff
 from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.delivery_store import SqlDeliveryStore
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
 from scentrt.adapters.unit_of_work import SqlAlchemyUnitOfWork
 from scentrt.adapters.views import SqlAlchemyViews
@@ -306,8 +308,8 @@ ALLOCATED = "INSERT INTO allocations (sku, orderid, batchref) VALUES "
         (ALLOCATED + "('SEA-BREEZE', 'o-9', 'b-1')", "FOREIGN KEY|CHECK|NOT NULL"),
         (ALLOCATED + "('SEA-BREEZE', 'o-2', 'b-1')", "back-ordered"),
         ("INSERT INTO back_orders (sku, orderid) VALUES ('SEA-BREEZE', 'o-1')", "allocated"),
-        ("INSERT INTO outbox VALUES (1, 'x', 'pigeon', '{}', 0)", "CHECK"),
-        ("INSERT INTO outbox VALUES (1, 'x', 'redis', 'not JSON', 0)", "CHECK"),
+        ("INSERT INTO outbox VALUES (1, 'x', 'pigeon', '{}', 0, NULL)", "CHECK"),
+        ("INSERT INTO outbox VALUES (1, 'x', 'redis', 'not JSON', 0, NULL)", "CHECK"),
         (
             "INSERT INTO unsettled_lines (sku, orderid, what) VALUES ('SEA-BREEZE', 'o-1', '?')",
             "CHECK",
@@ -381,26 +383,66 @@ async def test_what_is_to_be_delivered_comes_in_order_until_it_is_struck_out(
         CreateBatch(B1, SEA, 3),
         *(Allocate(OrderId(f"o-{number}"), SEA, 1) for number in range(5)),
     )
-    first, second, third = await any_store.pending_deliveries(Kind.REDIS, 0, 10)
+    out = SqlDeliveryStore(any_store)
+    first, second, third = await out.fresh_deliveries(Kind.REDIS, 0, 10)
     assert [json.loads(d.payload)["message"]["orderid"] for d in (first, second, third)] == [
         "o-0",
         "o-1",
         "o-2",
     ]
-    assert await any_store.pending_deliveries(Kind.REDIS, first.id, 1) == (second,)
-    assert len(await any_store.pending_deliveries(Kind.EMAIL, 0, 10)) == 2
-    await any_store.strike_out_deliveries([first.id, third.id, 12345])
-    await any_store.strike_out_deliveries([])
-    assert await any_store.pending_deliveries(Kind.REDIS, 0, 10) == (second,)
+    assert await out.fresh_deliveries(Kind.REDIS, first.id, 1) == (second,)
+    assert len(await out.fresh_deliveries(Kind.EMAIL, 0, 10)) == 2
+    await out.strike_out_deliveries([first.id, third.id, 12345])
+    await out.strike_out_deliveries([])
+    assert await out.fresh_deliveries(Kind.REDIS, 0, 10) == (second,)
+
+
+async def test_what_was_put_off_waits_beside_the_others_until_it_is_due(
+    any_store: SqlTheatreStore,
+) -> None:
+    letters = [NewDelivery(f"e-{number}", Kind.EMAIL, "{}", 0.0) for number in range(3)]
+    await any_store.commit_unit(
+        Changes(deliveries=[*letters, NewDelivery("event", Kind.REDIS, "{}", 0.0)])
+    )
+    out = SqlDeliveryStore(any_store)
+    first, second, third = await out.fresh_deliveries(Kind.EMAIL, 0, 10)
+    await out.put_off_deliveries({first.id: 2_000.0, second.id: 1_000.0, 12345: 0.0})
+    await out.put_off_deliveries({})
+    assert await out.fresh_deliveries(Kind.EMAIL, 0, 10) == (third,)
+    assert await out.put_off(Kind.EMAIL) == PutOff(2, 1_000.0)
+    assert await out.put_off(Kind.REDIS) == PutOff(0, None)
+    assert await out.due_deliveries(Kind.EMAIL, 999.0, 10) == ()
+    assert await out.due_deliveries(Kind.EMAIL, 1_000.0, 10) == (second,)
+    assert await out.due_deliveries(Kind.EMAIL, 2_000.0, 10) == (second, first)
+    assert await out.due_deliveries(Kind.EMAIL, 2_000.0, 1) == (second,)
+    await out.strike_out_deliveries([second.id])
+    await out.put_off_deliveries({first.id: 3_000.0})
+    assert await out.put_off(Kind.EMAIL) == PutOff(1, 3_000.0)
+
+
+async def test_what_was_given_up_is_kept_with_the_reason(
+    store: SqlTheatreStore, path: Path
+) -> None:
+    letters = [NewDelivery(f"e-{number}", Kind.EMAIL, "{}", 7.0) for number in range(2)]
+    await store.commit_unit(Changes(deliveries=letters))
+    out = SqlDeliveryStore(store)
+    first, second = await out.fresh_deliveries(Kind.EMAIL, 0, 10)
+    await out.give_up_deliveries({first.id: "550 'no such user'", 12345: "gone"}, 8.0)
+    await out.give_up_deliveries({}, 8.0)
+    assert await out.fresh_deliveries(Kind.EMAIL, 0, 10) == (second,)
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT * FROM undelivered").fetchall()
+    assert kept == [(first.id, "e-0", "email", "{}", 7.0, 8.0, "550 'no such user'")]
 
 
 async def test_the_id_of_a_delivery_is_never_used_again(store: SqlTheatreStore) -> None:
     changes = Changes(deliveries=[NewDelivery("a" * 32, Kind.REDIS, "{}", 0.0)])
+    out = SqlDeliveryStore(store)
     await store.commit_unit(changes)
-    [first] = await store.pending_deliveries(Kind.REDIS, 0, 1)
-    await store.strike_out_deliveries([first.id])
+    [first] = await out.fresh_deliveries(Kind.REDIS, 0, 1)
+    await out.strike_out_deliveries([first.id])
     await store.commit_unit(changes)
-    [second] = await store.pending_deliveries(Kind.REDIS, 0, 1)
+    [second] = await out.fresh_deliveries(Kind.REDIS, 0, 1)
     assert second.id > first.id
 
 

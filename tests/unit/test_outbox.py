@@ -14,7 +14,9 @@ from scentrt.errors import Deferred, DeliveryFailed, ScentError, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from tests.memory_deliveries import MemoryDeliveries
 
-HEALTHY = OutboxHealth(waiting=0, since_ms=None, failing=False, undeliverable=0)
+HEALTHY = OutboxHealth(waiting=0, put_off=0, failing=False, given_up=0)
+
+DAY_S = 86_400
 
 
 class Outside:
@@ -37,13 +39,22 @@ class Outside:
         self.arrived.append(delivery.event_id)
 
 
+def now_ms() -> float:
+    return trio.current_time() * 1000
+
+
 class Desk:
     """An outbox with two channels, on a store that outlives it."""
 
     def __init__(self) -> None:
         self.store = MemoryDeliveries()
         self.redis, self.email = Outside(), Outside()
-        self.outbox = Outbox(self.store, {"redis": self.redis, "email": self.email})
+        self.outbox = self.new_outbox()
+
+    def new_outbox(self) -> Outbox:
+        """Return an outbox as a process has it."""
+        channels = {"redis": self.redis, "email": self.email}
+        return Outbox(self.store, channels, now_ms, {"email": 5 * DAY_S})
 
     def commit(self, *event_ids: str, kind: str = "redis") -> None:
         """Commit some deliveries, and wake the outbox as a commit does."""
@@ -222,7 +233,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(
     assert "Redis is away" in caplog.records[0].getMessage()
 
 
-async def test_what_can_never_go_is_logged_struck_out_and_stops_nobody(
+async def test_what_can_never_go_is_logged_kept_aside_and_stops_nobody(
     desk: Desk, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     desk.redis.poison["b"] = Undeliverable("it holds nothing to publish")
@@ -234,7 +245,8 @@ async def test_what_can_never_go_is_logged_struck_out_and_stops_nobody(
     assert record.levelname == "ERROR"
     assert "redis of b" in record.getMessage()
     assert "holds nothing" in record.getMessage()
-    assert desk.outbox.health["redis"].undeliverable == 1
+    assert desk.outbox.health["redis"].given_up == 1
+    assert desk.store.given_up == {"b": "it holds nothing to publish"}
 
 
 async def test_a_bug_in_a_channel_is_logged_with_its_traceback_and_loses_nothing(
@@ -284,7 +296,7 @@ async def test_what_a_look_shows_although_it_was_struck_out_is_not_sent_again(
             await trio.lowlevel.checkpoint()
 
     store, redis = StaleStore(), Outside()
-    box = Outbox(store, {"redis": redis})
+    box = Outbox(store, {"redis": redis}, now_ms)
     async with trio.open_nursery() as nursery:
         await nursery.start(box.run)
         for event_id in ("a", "b"):
@@ -337,7 +349,7 @@ async def test_what_was_sent_before_an_outage_is_struck_out_during_it(
     assert desk.store.event_ids == ["b"]
 
 
-async def test_health_tells_how_many_wait_since_when_and_whether_it_fails(
+async def test_health_tells_how_many_wait_and_whether_it_fails(
     desk: Desk, autojump_clock: MockClock
 ) -> None:
     assert desk.outbox.health == {"redis": HEALTHY, "email": HEALTHY}
@@ -347,7 +359,7 @@ async def test_health_tells_how_many_wait_since_when_and_whether_it_fails(
     desk.commit("c")
     await trio.sleep(5)
     assert desk.outbox.health == {
-        "redis": OutboxHealth(waiting=3, since_ms=1000, failing=True, undeliverable=0),
+        "redis": OutboxHealth(waiting=3, put_off=0, failing=True, given_up=0),
         "email": HEALTHY,
     }
     desk.redis.away = None
@@ -397,12 +409,12 @@ async def test_an_end_is_not_held_up_for_long_by_a_database_that_hangs(
     store, redis = HangingStore(), Outside()
     store.put("a")
     async with trio.open_nursery() as nursery:
-        await nursery.start(Outbox(store, {"redis": redis}).run)
+        await nursery.start(Outbox(store, {"redis": redis}, now_ms).run)
         await trio.sleep(60)
         ended_at = trio.current_time()
         nursery.cancel_scope.cancel()
     assert redis.arrived == ["a"]
-    assert trio.current_time() - ended_at <= outbox.LAST_STRIKE_OUT_S
+    assert trio.current_time() - ended_at <= outbox.LAST_WRITING_S
 
 
 # One that is not taken for now
@@ -419,27 +431,72 @@ async def test_one_that_is_not_taken_for_now_lets_those_behind_it_pass_and_arriv
     await wait_all_tasks_blocked()
     assert desk.redis.arrived == ["a", "c", "e"]
     assert desk.store.event_ids == ["b", "d"]
-    assert desk.outbox.health["redis"] == OutboxHealth(2, 2000.0, failing=False, undeliverable=0)
+    assert desk.outbox.health["redis"] == OutboxHealth(0, 2, failing=False, given_up=0)
     desk.redis.poison.clear()
-    await trio.sleep(2 * outbox.LAST_DEFERRAL_S)
-    assert desk.redis.arrived == ["a", "c", "e", "b", "d"]
+    await trio.sleep(10)
+    assert desk.redis.arrived[:3] == ["a", "c", "e"]
+    assert sorted(desk.redis.arrived[3:]) == ["b", "d"]
     assert desk.store.event_ids == []
     assert desk.outbox.health["redis"] == HEALTHY
 
 
-async def test_one_that_is_never_taken_is_tried_ever_more_seldom_and_stays_stored(
+async def test_one_that_is_never_taken_is_tried_ever_more_seldom(
     desk: Desk, autojump_clock: MockClock
 ) -> None:
     desk.redis.poison = {"b": FULL}
     desk.commit("b")
-    await trio.sleep(3600)
-    attempts = desk.redis.attempted_at
-    assert 3600 / outbox.LAST_DEFERRAL_S <= len(attempts) < 200
-    assert attempts[-1] - attempts[-2] <= outbox.LAST_DEFERRAL_S
+    await trio.sleep(DAY_S)
+    pauses = [after - before for before, after in pairwise(desk.redis.attempted_at)]
+    assert DAY_S / outbox.LAST_DEFERRAL_S <= len(pauses) < 150
+    assert pauses[0] <= outbox.FIRST_DEFERRAL_S
+    assert outbox.LAST_DEFERRAL_S / 2 <= pauses[-1] <= outbox.LAST_DEFERRAL_S
     assert desk.store.event_ids == ["b"]
     desk.commit("c")
     await wait_all_tasks_blocked()
     assert desk.redis.arrived == ["c"]
+
+
+async def test_a_letter_that_is_not_taken_for_five_days_is_given_up_and_kept(
+    desk: Desk, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.email.poison = {"a": FULL}
+    desk.commit("a", kind="email")
+    await trio.sleep(5 * DAY_S - 1)
+    assert desk.store.event_ids == ["a"]
+    await trio.sleep(outbox.LAST_DEFERRAL_S)
+    assert (desk.store.event_ids, desk.outbox.health["email"].given_up) == ([], 1)
+    assert desk.store.given_up == {"a": "5.0 days old, and still: their mailbox is full"}
+    assert "email of a is given up, and kept as undelivered: 5.0 days old" in caplog.text
+
+
+async def test_an_event_is_never_given_up_for_its_age(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"a": FULL}
+    desk.commit("a")
+    await trio.sleep(30 * DAY_S)
+    desk.redis.poison.clear()
+    await trio.sleep(outbox.LAST_DEFERRAL_S)
+    assert desk.redis.arrived == ["a"]
+
+
+async def test_a_mail_server_that_is_away_for_long_makes_nobody_give_up(
+    nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LAST_RETRY_S", 1_000.0)
+    desk = Desk()
+    await nursery.start(desk.outbox.run)
+    desk.email.poison = {"a": FULL}
+    desk.commit("a", "b", kind="email")
+    await trio.sleep(60)
+    desk.email.away = DeliveryFailed("away")
+    desk.commit("c", kind="email")
+    await trio.sleep(10 * DAY_S)
+    assert desk.store.event_ids == ["a", "c"]
+    desk.email.away, desk.email.poison = None, {}
+    await trio.sleep(1_000)
+    nursery.cancel_scope.cancel()
+    assert sorted(desk.email.arrived) == ["a", "b", "c"]
 
 
 async def test_one_that_is_not_taken_for_now_survives_the_death_of_the_outside(
@@ -460,39 +517,53 @@ async def test_one_that_is_not_taken_for_now_survives_the_death_of_the_outside(
     assert desk.store.event_ids == []
 
 
-async def test_the_next_process_sends_what_was_not_taken_by_then(
+async def test_the_next_process_sends_what_was_put_off_when_it_is_due(
     autojump_clock: MockClock,
 ) -> None:
     desk = Desk()
     desk.redis.poison = {"a": FULL}
-    for _ in range(2):
+    for event_id in "a", "c":
         async with trio.open_nursery() as nursery:
+            desk.outbox = desk.new_outbox()
             await nursery.start(desk.outbox.run)
-            desk.commit("a" if not desk.redis.attempted_at else "c")
+            desk.commit(event_id)
             await wait_all_tasks_blocked()
+            if event_id == "c":
+                assert (desk.redis.arrived, desk.outbox.health["redis"].put_off) == (["c"], 1)
+                await trio.sleep(5)
             nursery.cancel_scope.cancel()
         desk.redis.poison.clear()
-        desk.outbox = Outbox(desk.store, {"redis": desk.redis})
-    assert desk.redis.arrived == ["a", "c"]
+    assert desk.redis.arrived == ["c", "a"]
     assert desk.store.event_ids == []
 
 
-async def test_no_more_are_put_off_than_a_page_has_and_then_the_rest_waits(
-    desk: Desk, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+async def test_however_many_are_put_off_and_however_slowly_that_goes_what_is_new_does_not_wait(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "PAGE", 3)
-    names = [f"n-{number}" for number in range(8)]
-    desk.redis.poison = dict.fromkeys(names[:5], FULL)
+    monkeypatch.setattr(outbox, "PAGE", 5)
+    desk = Desk()
+    names = [f"n-{number}" for number in range(100)]
+    desk.redis.poison = dict.fromkeys(names, FULL)
     desk.commit(*names)
-    await wait_all_tasks_blocked()
-    assert len(desk.redis.attempted_at) == 3
-    assert desk.outbox.health["redis"].waiting == 3
-    desk.redis.poison.clear()
-    await trio.sleep(2 * outbox.LAST_DEFERRAL_S)
-    assert desk.redis.arrived == names
+    async with trio.open_nursery() as nursery:
+        await nursery.start(desk.outbox.run)
+        await wait_all_tasks_blocked()
+        assert desk.outbox.health["redis"].put_off == 100
+        desk.redis.takes_s = 10  # the server thinks about each
+        await trio.sleep(600)
+        for number in range(20):
+            desk.commit(f"new-{number}")
+            await trio.sleep(21)  # the one under way, and itself
+            assert f"new-{number}" in desk.redis.arrived
+        assert desk.outbox.health["redis"].put_off == 100
+        desk.redis.poison.clear()
+        await trio.sleep(2 * outbox.LAST_DEFERRAL_S)
+        nursery.cancel_scope.cancel()
+    assert set(names) <= set(desk.redis.arrived)
+    assert desk.store.event_ids == []
 
 
-async def test_one_after_the_other_that_is_put_off_is_tried_again_though_others_never_end(
+async def test_what_was_put_off_is_tried_again_though_others_never_end(
     desk: Desk, autojump_clock: MockClock
 ) -> None:
     desk.redis.poison = {"a": FULL}
@@ -504,3 +575,18 @@ async def test_one_after_the_other_that_is_put_off_is_tried_again_though_others_
         if number == 50:
             desk.redis.poison.clear()
     assert "a" in desk.redis.arrived
+
+
+async def test_what_could_not_be_written_down_as_put_off_or_given_up_is_so_later(
+    desk: Desk, autojump_clock: MockClock
+) -> None:
+    desk.redis.poison = {"a": FULL, "b": Undeliverable("it holds nothing")}
+    desk.store.writable = False
+    desk.commit("a", "b", "c")
+    await trio.sleep(60)
+    assert len(desk.redis.attempted_at) == 3
+    desk.store.writable = True
+    desk.redis.poison = {}
+    await trio.sleep(5)
+    assert desk.redis.arrived == ["c", "a"]
+    assert (desk.store.given_up, desk.store.event_ids) == ({"b": "it holds nothing"}, [])

@@ -227,8 +227,8 @@ class _Courier:
         while True:
             await self._write_down()
             self._written = trio.Event()  # before the look, so that nothing is written unseen
-            self._put_off = await self._store.put_off(self._kind)
             self._page = deque(await self._store.fresh_deliveries(self._kind, self._after_id, PAGE))
+            self._put_off = await self._store.put_off(self._kind)
             is_due = self._due_in_s == 0
             if not self._page and not is_due:
                 self._note_success()

@@ -1,4 +1,8 @@
-"""A unit of work: what is decided together, and stored together or not at all."""
+"""A unit of work: what is decided together, and stored together or not at all.
+
+All that the service layer asks of adapters can be imported from here: units of work, repositories
+and notifications.
+"""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -7,7 +11,10 @@ from typing import Self
 from scentrt.domain.events import StockEvent
 from scentrt.service_layer.changes import Changes
 from scentrt.service_layer.deliveries import Outgoing, Outlets
+from scentrt.service_layer.notifications import AbstractNotifications
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
+
+__all__ = ["AbstractNotifications", "AbstractOrders", "AbstractRepository", "AbstractUnitOfWork"]
 
 
 class AbstractUnitOfWork(ABC):

@@ -10,17 +10,28 @@ from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pytest_trio.plugin import automark
 
 from scentrt.adapters.dispensers.memory import MemoryDispensers
 from scentrt.bootstrap import Airwaves, Server, open_server
 from scentrt.config import load_settings
 from scentrt.domain.cues import ZoneId
+from tests.wakeful_clock import run
 
 settings.register_profile("suite", max_examples=200, deadline=None)
 settings.register_profile(
     "soak", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that run trio a clock that stands still while the machine does.
+
+    A clock among a test's fixtures goes before it.
+    """
+    automark(items, run=run)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from statistics import median
 
 import pytest
 import trio
@@ -15,6 +14,7 @@ from tests.e2e.hostility import (
     PONG,
     TEXT,
     Peer,
+    Witness,
     attack,
     close_code,
     frame,
@@ -24,12 +24,16 @@ from tests.e2e.hostility import (
 )
 from tests.e2e.speaking import MSGPACK
 
-USUALLY_S = 0.025
-"""In the middle of a flood a cue usually takes some two milliseconds, and this where the machine
-is slow; with larger slices of it at once, this and more everywhere."""
+AT_WORST_S = 0.05
+"""In the middle of a flood some five milliseconds of work go before a cue at the worst, and this
+where the machine is slow; where the flood is let in as it comes, a quarter of a second and more."""
 
-AT_WORST_S = 0.4
-"""No single message of a flood may take so long."""
+ATTEMPTS = 3
+"""A flood that delays others does so each time. A pause that a virtual machine counts as work, or
+the garbage of many tests, does so once."""
+
+CUES = 10
+"""How many must come through a flood before it ends."""
 
 CHUNK = 64 * 1024
 
@@ -87,22 +91,31 @@ async def drain(peer: Peer) -> None:
         pass
 
 
-@pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_delays_nobody_else(url: str, flood: str) -> None:
-    async with undisturbed(url) as seen, attack(url) as peer, trio.open_nursery() as nursery:
+async def worst_s_in(flood: str, seen: Witness, url: str) -> float:
+    """Return how much work went before a cue at the worst, while all of them came through."""
+    async with attack(url) as peer, trio.open_nursery() as nursery:
         if flood == "keys-of-one-hash":
             await peer.upgrade(MSGPACK)
         else:
             await peer.enter()
             await peer.send(frame(TEXT, fin=False) * (flood == "empty-fragments"))
         nursery.start_soon(drain, peer)
-        seen.took_s.clear()
-        with trio.move_on_after(0.4):
-            await peer.repeat(FLOODS[flood])
-        await seen.check()
-        assert median(seen.took_s) < USUALLY_S
-        assert max(seen.took_s) < AT_WORST_S
+        nursery.start_soon(peer.repeat, FLOODS[flood])
+        seen.worked_s.clear()
+        while len(seen.worked_s) < CUES:
+            await seen.check()
         peer.reset()
+        nursery.cancel_scope.cancel()
+    return max(seen.worked_s)
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_delays_nobody_else(url: str, flood: str) -> None:
+    worst_s: list[float] = []
+    async with undisturbed(url) as seen:
+        while len(worst_s) < ATTEMPTS and min(worst_s, default=AT_WORST_S) >= AT_WORST_S:
+            worst_s.append(await worst_s_in(flood, seen, url))
+    assert min(worst_s) < AT_WORST_S
 
 
 # Who takes too long, and how: each must have been cut when its function returns.

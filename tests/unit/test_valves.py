@@ -5,7 +5,14 @@ from math import inf
 import pytest
 
 from scentrt.adapters.dispensers.gatt import Activity, Status
-from scentrt.adapters.dispensers.valves import LATE_S, STUCK_AFTER_S, TELL_AGAIN_S, Valves
+from scentrt.adapters.dispensers.valves import (
+    LATE_S,
+    STUCK_AFTER_S,
+    TELL_AGAIN_S,
+    TELL_STUCK_S,
+    TOLD_IN_VAIN,
+    Valves,
+)
 
 
 def status(seq: int, *open_slots: int) -> Status:
@@ -70,15 +77,42 @@ def test_a_slot_that_nobody_opened_is_told_to_close_at_once() -> None:
     assert valves.still_open(1.0) == (4,)
 
 
+def look(valves: Valves, now: float, seq: int, *open_slots: int) -> tuple[int, ...]:
+    """Look at a device at that time, tell what is open to close, and return what was told."""
+    valves.see(status(seq, *open_slots), now, asked_at=now)
+    told = valves.still_open(now)
+    for slot in told:
+        valves.told_to_close(slot, seq, now)
+    return told
+
+
 def test_a_slot_that_stays_open_is_stuck_until_it_closes() -> None:
     valves = Valves()
     valves.opens(0, seq=7, ends=2.0)
-    valves.see(status(7, 0), now=2.5)
-    assert valves.still_open(2.5) == (0,)
-    valves.see(status(8, 0), now=2.5 + STUCK_AFTER_S)
-    assert valves.still_open(2.5 + STUCK_AFTER_S) == ()
+    for _ in range(TOLD_IN_VAIN):
+        assert look(valves, valves.look_at, 7, 0) == (0,)
+        assert not valves.stuck
+    assert look(valves, valves.look_at, 7, 0) == ()
     assert valves.stuck
-    valves.see(status(8), now=4.0)
+    assert 2.5 + STUCK_AFTER_S <= valves.look_at - TELL_STUCK_S < 3.5
+    valves.see(status(7), now=valves.look_at)
+    assert not valves.stuck
+
+
+def test_a_slot_that_was_not_told_often_enough_is_not_stuck_however_long_that_is_ago() -> None:
+    valves = Valves()
+    valves.told_to_close(0, seq=7, now=1.0)
+    for pause_s in (60.0, 0.3):
+        assert look(valves, valves.look_at + pause_s, 7, 0) == (0,)
+    assert look(valves, valves.look_at, 7, 0) == ()
+    assert valves.stuck
+
+
+def test_a_slot_that_is_told_over_and_over_has_its_time_all_the_same() -> None:
+    valves = Valves()
+    for tenth in range(5):
+        valves.told_to_close(0, seq=7, now=1 + tenth / 10)
+    assert look(valves, valves.look_at, 7, 0) == (0,)
     assert not valves.stuck
 
 

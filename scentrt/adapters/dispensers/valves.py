@@ -1,6 +1,6 @@
 """Which slots of a dispenser should be closed, and whether they are. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from scentrt.adapters.dispensers.gatt import SEEN_SLOTS, Status, is_behind
@@ -9,7 +9,10 @@ TELL_AGAIN_S = 0.3
 """How soon a slot that was told to close, and has not, is told again."""
 
 STUCK_AFTER_S = 0.85
-"""A slot still open so long after it was first told is stuck; it has been told three times then."""
+"""So long a slot has from when it should have been closed until it may count as stuck."""
+
+TOLD_IN_VAIN = 3
+"""How often a stuck slot was told to close at the least: after a pause time alone says little."""
 
 LATE_S = 0.5
 """How late a device may show a slot as closed after its spray has ended."""
@@ -26,6 +29,14 @@ class _Spray:
     ends: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """Since when a slot should have been closed, and how often it was told so."""
+
+    since: float
+    told: int = 0
+
+
 class Valves:
     """Follow one device's slots: those that it was told to open, and to close.
 
@@ -34,7 +45,7 @@ class Valves:
 
     def __init__(self) -> None:
         self._sprays: dict[int, _Spray] = {}
-        self._closing: dict[int, float] = {}  # since when a slot should have been closed
+        self._closing: dict[int, _Closing] = {}
         self._stop_seq = 0
         self._stopped_at = -inf
         self.stuck = False
@@ -60,7 +71,8 @@ class Valves:
         """Note that a slot, or all, were told to close by the command of that number."""
         for each in SEEN_SLOTS if slot is None else {slot}.intersection(SEEN_SLOTS):
             self._sprays.pop(each, None)
-            self._closing.setdefault(each, now)
+            closing = self._closing.get(each, _Closing(now))
+            self._closing[each] = replace(closing, told=closing.told + 1)
         self._stop_seq = seq
         self._stopped_at = now
         self._look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)
@@ -72,14 +84,14 @@ class Valves:
         word, even where it has not got that stop: then it was lost.
         """
         if asked_at >= self._stopped_at or not is_behind(status.seq, self._stop_seq):
-            self._closing = {s: since for s, since in self._closing.items() if status.is_open(s)}
+            self._closing = {s: each for s, each in self._closing.items() if status.is_open(s)}
         for slot, spray in list(self._sprays.items()):
             is_over = now >= spray.ends and not is_behind(status.seq, spray.seq)
             if now >= spray.ends + LATE_S or (is_over and not status.is_open(slot)):
                 del self._sprays[slot]
         for slot in status.slots():
             if slot not in self._closing and slot not in self._sprays:
-                self._closing[slot] = now
+                self._closing[slot] = _Closing(now)
                 self._look_at = now
         if not self._closing:
             self.stuck = False
@@ -87,7 +99,10 @@ class Valves:
 
     def still_open(self, now: float) -> tuple[int, ...]:
         """Return the slots to tell again, after a look; none when it has just become stuck."""
-        enough = any(now >= since + STUCK_AFTER_S for since in self._closing.values())
+        enough = any(
+            now >= closing.since + STUCK_AFTER_S and closing.told >= TOLD_IN_VAIN
+            for closing in self._closing.values()
+        )
         has_become_stuck = enough and not self.stuck
         self.stuck |= enough
         self._look_at = now + (TELL_STUCK_S if self.stuck else TELL_AGAIN_S)

@@ -7,7 +7,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 import scentrt
-from scentrt.entrypoints.http.document import schemas_of_bodies
+from scentrt.entrypoints.http.document import complete_document
 from scentrt.entrypoints.http.gate import OriginCheck, TokenCheck
 from scentrt.entrypoints.http.health import Readiness, add_health
 from scentrt.entrypoints.http.metrics import (
@@ -76,14 +76,5 @@ def create_app(
         """Return what is counted and measured, by names that begin with `scentrt_`."""
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    _complete_document(app, protected=lets_in is not None)
+    complete_document(app, protected=lets_in is not None)
     return app
-
-
-def _complete_document(app: FastAPI, *, protected: bool) -> None:
-    document = app.openapi()  # which is kept
-    components = document["components"]
-    components["schemas"] |= schemas_of_bodies()
-    if protected:
-        components["securitySchemes"] = {"operator": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"operator": []}]

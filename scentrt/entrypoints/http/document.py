@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -70,10 +71,21 @@ def _response(what: str, model: type[BaseModel] | None, example: object) -> dict
     }
 
 
-def schemas_of_bodies() -> dict[str, Any]:
+def _schemas_of_bodies() -> dict[str, Any]:
     """Return the shapes to which routes refer by the name of a body."""
     _, found = models_json_schema(
         [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
     )
     schemas: dict[str, Any] = found["$defs"]
     return schemas
+
+
+def complete_document(app: FastAPI, *, protected: bool) -> None:
+    """Make the document of an application that has all its routes, and have it keep that."""
+    document = app.openapi()
+    document["components"]["schemas"] |= _schemas_of_bodies()
+    if protected:
+        document["components"]["securitySchemes"] = {
+            "operator": {"type": "http", "scheme": "bearer"}
+        }
+        document["security"] = [{"operator": []}]

@@ -181,11 +181,12 @@ async def open_server(
                 *readings_of_gateway(gateway, fanout),
                 *readings_of_stock(stock, ledger, outbox),
             ]
+            metrics = Metrics(readings)
             app = create_app(
                 stock.bus,
                 stock.views,
                 partial(_readiness, plan, actors, linked, ledger, fanout, outbox),
-                Metrics(readings),
+                metrics,
                 lets_in=None
                 if is_loopback(settings.http.host)
                 else partial(doorkeeper.lets_in, "operator"),
@@ -211,7 +212,13 @@ async def open_server(
                     for actor in actors.values():
                         await actor.opened.wait()
                     await doors.start(gateway.run, [listener_of(gateway_socket)])
-                    doors.start_soon(serve_http, app, listener_of(http_socket), stopping)
+                    doors.start_soon(
+                        serve_http,
+                        app,
+                        listener_of(http_socket),
+                        stopping,
+                        metrics.count_refusal,
+                    )
                     try:
                         yield Server(
                             gateway_url=url_of("ws", gateway_socket) + "/",

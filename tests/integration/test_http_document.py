@@ -47,12 +47,55 @@ async def test_every_answer_is_shown_by_an_example_and_every_reference_leads_som
         if "server" in operation["tags"]:
             continue
         assert "503" in operation["responses"], name
-        assert ("requestBody" in operation) <= ("422" in operation["responses"]), name
+        asks = any(parameter["in"] == "query" for parameter in operation.get("parameters", ()))
+        takes = "requestBody" in operation
+        assert ("422" in operation["responses"]) == (takes or asks), name
         for status, response in operation["responses"].items():
-            if status != "422" or "requestBody" in operation:
-                assert "example" in response["content"]["application/json"], (name, status)
+            assert "example" in response["content"]["application/json"], (name, status)
     for name in set(re.findall(r"#/components/schemas/(\w+)", str(document))):
         assert name in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message"),
+    [
+        ("POST", "/allocate", '{"orderid": "o", "sku": "s"}', "body.qty: Field required"),
+        ("POST", "/allocate", "[]", "body: Input should be an object"),
+        ("POST", "/allocate", "", "body: Invalid JSON: EOF while parsing a value"),
+        (
+            "POST",
+            "/allocate",
+            '{"orderid": " o", "sku": "s", "qty": 1, "color": "red"}',
+            "body.orderid: Input should be one line of text, no space first; and 1 more",
+        ),
+        (
+            "POST",
+            "/customers",
+            '{"name": "n", "address": "a", "email": "e"}',
+            "body.email: Input should be an address of e-mail, like box-office@roxy.example",
+        ),
+        ("GET", "/orders?limit=0", None, "query.limit: Input should be greater than or equal to 1"),
+        ("POST", "/batches?dry_run=perhaps", "{}", "query.dry_run: Input should be a valid bool"),
+    ],
+)
+async def test_whatever_does_not_fit_is_told_in_the_shape_that_the_document_shows(
+    house: House, document: dict[str, Any], method: str, path: str, body: str, message: str
+) -> None:
+    json = {"Content-Type": "application/json"}
+    async with httpx.AsyncClient(base_url=house.http_url) as client:
+        answer = await client.request(method, path, content=body, headers=json)
+    told = answer.json()
+    assert answer.status_code == 422
+    assert told["message"].startswith(message)
+    [response] = {
+        str(operation["responses"]["422"]["content"]["application/json"]["schema"])
+        for _, operation in operations(document)
+        if "422" in operation["responses"]
+    }
+    assert response == "{'$ref': '#/components/schemas/Misfits'}"
+    shapes = document["components"]["schemas"]
+    assert set(told) == set(shapes["Misfits"]["properties"])
+    assert set(told["detail"][0]) == set(shapes["Misfit"]["properties"])
 
 
 async def test_what_the_document_shows_of_a_body_is_taken(

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from scentrt.entrypoints.http.metrics import Metrics, Reading
 from simulators.client import open_client
 from tests.conftest import House
 from tests.e2e.shop import Shop, enter_shop
+from tests.e2e.test_hostile_bytes import exchange
 
 
 @pytest.fixture
@@ -67,6 +69,25 @@ async def test_requests_are_counted_by_route_and_not_by_path(shop: Shop) -> None
         "scentrt_http_requests_total{other,/products,405}": 3,
     }
     assert found["scentrt_http_request_seconds_count{POST}"] == 1
+
+
+async def test_what_is_no_whole_request_is_counted_by_what_was_answered(
+    house: House, shop: Shop
+) -> None:
+    for sent in (
+        b"POST /allocate HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n",
+        b"POST /allocate HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"\r\n\0\r\n\r\n",
+    ):
+        await trio.to_thread.run_sync(exchange, house.http_url, sent)
+    found = await read(shop)
+    requests = {name: n for name, n in found.items() if name.startswith("scentrt_http_requests_t")}
+    assert requests == {
+        "scentrt_http_requests_total{other,unknown,413}": 1,
+        "scentrt_http_requests_total{other,unknown,400}": 2,
+        "scentrt_http_requests_total{other,unknown,505}": 1,
+    }
 
 
 async def test_commands_are_counted_by_what_became_of_them(shop: Shop) -> None:

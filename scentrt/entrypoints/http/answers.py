@@ -183,7 +183,7 @@ class Problem(BaseModel):
 
 
 class Misfit(BaseModel):
-    """Where something does not fit, and why not."""
+    """Something that does not fit: `loc` is the path to it, and `msg` says what would fit."""
 
     type: str
     loc: list[str | int]
@@ -191,6 +191,7 @@ class Misfit(BaseModel):
 
 
 class Misfits(BaseModel):
-    """Everything that does not fit."""
+    """Everything that does not fit; `message` says where the first of it is, and what would."""
 
+    message: str
     detail: list[Misfit]

@@ -27,7 +27,8 @@ Orders are allocated to batches here, durably: whatever was answered with 201 or
 
 The same request may be sent again at any time, and changes nothing that is done already; 503 asks
 for that. Quantities are whole numbers. Names are one line of text; in a path, percent-encode them.
-Errors are `{"message": "…"}`, but for what does not fit: 422 says where.
+Errors are `{"message": "…"}`, a sentence; with 422, `detail` says of everything that does not fit
+where it is and what would.
 """
 
 

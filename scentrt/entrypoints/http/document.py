@@ -11,13 +11,25 @@ from scentrt.entrypoints.http.answers import Misfits, Problem
 from scentrt.entrypoints.http.bodies import BODIES
 
 _MISFITS = {
+    "message": "body.qty: Input should be greater than or equal to 1",
     "detail": [
         {
             "type": "greater_than_equal",
             "loc": ["body", "qty"],
             "msg": "Input should be greater than or equal to 1",
         }
-    ]
+    ],
+}
+
+_ASKED = {
+    "message": "query.limit: Input should be less than or equal to 1000",
+    "detail": [
+        {
+            "type": "less_than_equal",
+            "loc": ["query", "limit"],
+            "msg": "Input should be less than or equal to 1000",
+        }
+    ],
 }
 
 
@@ -28,6 +40,7 @@ def told(
     *,
     gives: type[BaseModel] | None = None,
     takes: type[BaseModel] | None = None,
+    asks: bool = False,
     refuses: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """Describe a route of the stock, as keywords for FastAPI.
@@ -35,7 +48,7 @@ def told(
     Args:
       status: that of an answer; `what` says what it means, and `example` is one.
       gives: the shape of the answer, where it is an object.
-      takes: the shape of the body, where there is one.
+      takes: the shape of the body, where there is one; `asks` says that there is a query.
       refuses: messages by their status.
     """
     refused = {**(refuses or {}), 503: "The database is away: disk I/O error"}
@@ -45,9 +58,10 @@ def told(
         "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}
     }
     described: dict[str, Any] = {"status_code": status, "responses": responses}
+    if takes is not None or asks:
+        responses[422] = _response("Something does not fit", Misfits, _MISFITS if takes else _ASKED)
     if takes is not None:
         schema = {"$ref": f"#/components/schemas/{takes.__name__}"}
-        responses[422] = _response("The body does not fit", Misfits, _MISFITS)
         described["openapi_extra"] = {
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
         }
@@ -71,6 +85,16 @@ def _response(what: str, model: type[BaseModel] | None, example: object) -> dict
     }
 
 
+def _forget_misfits_of_paths(document: dict[str, Any]) -> None:
+    """Take back what FastAPI says of 422 by itself: whatever stands in a path fits."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    for name in "HTTPValidationError", "ValidationError":
+        document["components"]["schemas"].pop(name, None)
+
+
 def _schemas_of_bodies() -> dict[str, Any]:
     """Return the shapes to which routes refer by the name of a body."""
     _, found = models_json_schema(
@@ -84,6 +108,7 @@ def complete_document(app: FastAPI, *, protected: bool) -> None:
     """Make the document of an application that has all its routes, and have it keep that."""
     document = app.openapi()
     document["components"]["schemas"] |= _schemas_of_bodies()
+    _forget_misfits_of_paths(document)
     if protected:
         document["components"]["securitySchemes"] = {
             "operator": {"type": "http", "scheme": "bearer"}

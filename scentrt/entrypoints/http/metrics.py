@@ -76,6 +76,10 @@ class Metrics:
             registry=self._registry,
         )
 
+    def count_refusal(self, status: int) -> None:
+        """Count what was answered before anybody knew what it is about: it was no whole request."""
+        self.requests.labels("unknown", "other", status).inc()
+
     def render(self) -> bytes:
         """Return all of it as text."""
         return generate_latest(self._registry)

@@ -1,9 +1,14 @@
 """What is answered where something cannot be done."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from scentrt.entrypoints.http.answers import Misfit, Misfits
 from scentrt.errors import (
     ActorCrashed,
     ActorError,
@@ -24,10 +29,40 @@ is looked for about as often."""
 
 def add_refusals(app: FastAPI) -> None:
     """Answer errors with `{"message": "…"}` and the status of their kind."""
+    app.add_exception_handler(RequestValidationError, _show_misfits)
     app.add_exception_handler(StockError, _refuse)
     app.add_exception_handler(StoreUnavailable, _put_off)
     app.add_exception_handler(ActorError, _put_off)
     app.add_exception_handler(HTTPException, _pass_on)
+
+
+async def _show_misfits(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    misfits = [_misfit(problem) for problem in error.errors()]
+    first, more = misfits[0], len(misfits) - 1
+    message = f"{'.'.join(map(str, first.loc))}: {first.msg}"
+    if more:
+        message += f"; and {more:,} more, see 'detail'"
+    return JSONResponse(Misfits(message=message, detail=misfits).model_dump(), 422)
+
+
+def _misfit(problem: Mapping[str, Any]) -> Misfit:
+    kind, loc = problem["type"], problem["loc"]
+    match kind:
+        case "string_pattern_mismatch":
+            msg = f"Input should be {_FITTING.get(loc[-1], 'one line of text, no space first')}"
+        case "extra_forbidden":
+            msg = "There is no such field here; leave it out"
+        case _:
+            msg = problem["msg"]
+    return Misfit(type=kind, loc=list(loc), msg=msg)
+
+
+_FITTING = {
+    "address": "text without control characters",
+    "email": "an address of e-mail, like box-office@roxy.example",
+}
+"""What would fit, by the field, where the pattern of it would say nothing."""
 
 
 async def _refuse(_: Request, error: Exception) -> JSONResponse:

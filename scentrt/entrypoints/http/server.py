@@ -8,6 +8,7 @@ connection at most. HTTP/1.1 is all there is: no second protocol, and nothing to
 import json
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache, partial
@@ -45,14 +46,21 @@ log = logging.getLogger(__name__)
 _Event: TypeAlias = "h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]"
 
 
-async def serve_http(app: ASGIApp, listener: trio.SocketListener, stopping: trio.Event) -> None:
+async def serve_http(
+    app: ASGIApp,
+    listener: trio.SocketListener,
+    stopping: trio.Event,
+    on_refusal: Callable[[int], None] = lambda _: None,
+) -> None:
     """Serve `app` until `stopping` is set.
 
     Then nobody is taken in any more, idle connections are closed, and requests that are under way
     are answered within `GRACE_S`.
+
+    `on_refusal` is told the status of whatever is answered here, past the application.
     """
     turns = _Turns()
-    door = _Door(app, turns)
+    door = _Door(app, turns, on_refusal)
     async with trio.open_nursery() as always:
         always.start_soon(turns.run)
         async with trio.open_nursery() as connections:
@@ -103,14 +111,15 @@ class _Turns:
 class _Door:
     """All connections."""
 
-    def __init__(self, app: ASGIApp, turns: _Turns) -> None:
+    def __init__(self, app: ASGIApp, turns: _Turns, on_refusal: Callable[[int], None]) -> None:
         self._app = app
         self._turns = turns
+        self._on_refusal = on_refusal
         self._open: set[_Connection] = set()
         self._is_closed = False
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        connection = _Connection(self._app, self._turns, stream)
+        connection = _Connection(self._app, self._turns, stream, self._on_refusal)
         try:
             async with stream:
                 if len(self._open) >= MOST_CONNECTIONS:
@@ -134,9 +143,16 @@ class _Door:
 class _Connection:
     """One connection: its requests, one after the other."""
 
-    def __init__(self, app: ASGIApp, turns: _Turns, stream: trio.SocketStream) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        turns: _Turns,
+        stream: trio.SocketStream,
+        on_refusal: Callable[[int], None],
+    ) -> None:
         self._app = app
         self._turns = turns
+        self._on_refusal = on_refusal
         self._stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
         self._waiting = trio.CancelScope()  # for a request to begin
@@ -165,6 +181,7 @@ class _Connection:
     async def refuse(self, refused: _Refused) -> None:
         """Answer in place of the application, for the last time."""
         self._is_last = True
+        self._on_refusal(refused.status)
         body = json.dumps({"message": str(refused)}).encode()
         headers = [
             (b"content-type", b"application/json"),

@@ -95,7 +95,13 @@ class StockPages:
             "/products",
             tags=["stock"],
             summary="What there is",
-            **told(200, "A page", {"products": [_PRODUCT], "next": "SEA-BREEZE"}, gives=Products),
+            **told(
+                200,
+                "A page",
+                {"products": [_PRODUCT], "next": "SEA-BREEZE"},
+                gives=Products,
+                asks=True,
+            ),
         )(self.products)
         app.get(
             "/products/{sku:path}",
@@ -107,7 +113,7 @@ class StockPages:
             "/orders",
             tags=["orders"],
             summary="Orders, however they came",
-            **told(200, "A page", {"orders": [_ORDER], "next": None}, gives=Orders),
+            **told(200, "A page", {"orders": [_ORDER], "next": None}, gives=Orders, asks=True),
         )(self.orders)
         app.get(
             "/orders/{orderid:path}",
@@ -121,7 +127,9 @@ class StockPages:
             "/customers",
             tags=["orders"],
             summary="Who places orders",
-            **told(200, "A page", {"customers": [_CUSTOMER], "next": None}, gives=Customers),
+            **told(
+                200, "A page", {"customers": [_CUSTOMER], "next": None}, gives=Customers, asks=True
+            ),
         )(self.customers)
 
     async def allocations(

@@ -11,6 +11,8 @@ import greenlet  # type: ignore[import-untyped]  # ships no types that mypy find
 import trio
 import trio.abc
 
+from tests.wakeful_clock import run
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -57,4 +59,4 @@ class TrioHost(Generic[C]):
                     else:
                         job = self._greenlet.parent.switch(result)
 
-        trio.run(serve, clock=clock)
+        run(serve, clock=clock)

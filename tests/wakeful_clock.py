@@ -14,8 +14,11 @@ from trio.abc import Clock, Instrument
 
 T = TypeVar("T")
 
-LONGEST_S = 0.1
-"""How much time passes between two readings at the very most."""
+LONGEST_S = 0.2
+"""How much time passes between two readings at the very most.
+
+Half of it is longer than any cushion with which a test waits for all tasks to be blocked.
+"""
 
 
 class WakefulClock(Clock):

@@ -28,8 +28,8 @@ Message: TypeAlias = dict[str, Any]
 JSON = "scentrt.v1.json"
 MSGPACK = "scentrt.v1.msgpack"
 
-PATIENCE_S = 5.0
-"""How long something that must come may take on a busy machine."""
+PATIENCE_S = 30.0
+"""How long something that must come may take, however busy the machine is."""
 
 REPLIES = {
     "welcome",

@@ -40,7 +40,7 @@ async def test_at_the_end_every_valve_is_closed_by_a_command_in_time_whatever_ha
     for name, commands in received.items():
         assert commands[-1][0] == 3
         (opening,) = openings[name]
-        assert opening.closed_at - opening.opened_at < 2
+        assert opening.closed_at - opening.opened_at < 9  # by itself, it closes after ten
 
 
 async def test_it_ends_at_once_while_devices_are_still_being_connected(

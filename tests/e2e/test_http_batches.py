@@ -55,7 +55,7 @@ async def test_a_product_that_is_asked_for_meanwhile_takes_them_into_account(
         order = {"orderid": "o-2", "lines": [{"sku": "SEA", "qty": 3}]}
         assert (await shop.post("/orders", **order)).status_code == 202
         await shop.post("/batches", batches=told(("b-2", "SEA", 5)))
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while await shop.allocations("o-2") != {"SEA": "b-2"}:  # noqa: ASYNC110 (over HTTP)
                 await trio.sleep(0.01)
         await shop.allocate("o-1", "SEA", 2)

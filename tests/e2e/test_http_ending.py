@@ -49,7 +49,7 @@ class Load:
 
 async def settled(shop: Shop, orderid: str) -> dict[str, str]:
     """Return the allocations of an order when all of its lines have one."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while True:
             found = await shop.allocations(orderid)
             if len(found) == 2:

@@ -20,7 +20,7 @@ async def shop(house: House) -> AsyncIterator[Shop]:
 
 async def settled(shop: Shop, orderid: str) -> dict[str, Any]:
     """Return an order when its products have decided about each of its lines."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while True:
             order = await shop.order(orderid)
             states = {line["state"] for line in order["lines"]}

@@ -211,7 +211,7 @@ async def most_that_is_left(client: Client) -> int:
 
 async def until_on_disk(folder: Path, dose_ms: int) -> None:
     """Wait until each seat has so much in the database."""
-    with trio.fail_after(5), closing(sqlite3.connect(folder / "scentrt.db")) as database:
+    with trio.fail_after(30), closing(sqlite3.connect(folder / "scentrt.db")) as database:
         while True:
             used = database.execute("SELECT SUM(used_us) FROM dose_seconds GROUP BY seat")
             if [us for (us,) in used.fetchall()] == [dose_ms * 1_000] * 4:

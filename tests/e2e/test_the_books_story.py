@@ -59,7 +59,7 @@ async def hear(listener: Listener, number: int) -> list[dict[str, Any]]:
 async def change_quantity(redis: RedisServer, ref: str, qty: int) -> None:
     """Say through Redis how many a batch has, to a server that listens."""
     message = msgspec.json.encode({"batchref": ref, "qty": qty})
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while not redis.publish("change_batch_quantity", message):  # noqa: ASYNC110
             await trio.sleep(0.01)
 
@@ -89,7 +89,7 @@ async def test_out_of_stock_email(tmp_path: Path, redis: RedisServer, mail: Mail
     async with company(tmp_path, redis, mail) as (server, shop):
         await shop.add_batch("b-1", "LAMP", 5)
         await shop.allocate("o-2", "LAMP", 6)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             while not mail.messages:  # noqa: ASYNC110 (it is in another thread)
                 await trio.sleep(0.01)
         [letter] = mail.messages

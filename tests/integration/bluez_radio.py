@@ -38,7 +38,7 @@ class Radio:
         """Play a scenario, and undo what it did to the devices."""
 
         async def in_time() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await scenario()
 
         try:
@@ -63,7 +63,7 @@ def simulated_radio(*options: str) -> Iterator[Radio]:
 async def find(device: Device, adapter: str = "hci0") -> BLEDevice:
     """Scan for a device with an adapter."""
     found = await BleakScanner.find_device_by_name(
-        device.serial, timeout=2, service_uuids=[SERVICE], bluez={"adapter": adapter}
+        device.serial, timeout=60, service_uuids=[SERVICE], bluez={"adapter": adapter}
     )
     assert found is not None
     return found

@@ -18,7 +18,7 @@ def play(scenario: Scenario) -> None:
     """Play a scenario in an air of its own, in a loop of its own."""
 
     async def in_air() -> None:
-        async with asyncio.timeout(20), Air() as air:
+        async with asyncio.timeout(60), Air() as air:
             await scenario(air)
         assert asyncio.all_tasks() == {asyncio.current_task()}  # nothing is left running
 

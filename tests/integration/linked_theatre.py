@@ -53,7 +53,7 @@ class Theatre:
 
     async def until_received(self, holds: Callable[[list[list[int]]], bool]) -> None:
         """Wait until something holds of what was asked of each device, by the kinds of commands."""
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not holds(list(map(ops, await self.received()))):  # noqa: ASYNC110  # no event
                 await trio.sleep(0.01)
 

@@ -54,8 +54,8 @@ def slots(value: bytes | bytearray) -> dict[int, tuple[float, int]]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens on another task; fails after five seconds."""
-    async with asyncio.timeout(5):
+    """Wait for something that happens on another task; fails after a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # nobody there sets an event
             await asyncio.sleep(0.001)
 

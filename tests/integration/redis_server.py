@@ -26,7 +26,7 @@ class Listener:
 
     async def next(self) -> Any:
         """Return the next message, decoded from JSON."""
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             _kind, _channel, data = [await self._bulk() for _ in range(await self._length(b"*"))]
         return msgspec.json.decode(data)
 

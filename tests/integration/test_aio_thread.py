@@ -5,7 +5,6 @@ import contextlib
 import math
 import random
 import threading
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -31,7 +30,7 @@ class Bell:
         self._token.run_sync_soon(self._rung.set)
 
     async def wait(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await self._rung.wait()
 
 
@@ -77,7 +76,7 @@ async def test_calls_run_side_by_side(aio: AioThread) -> None:
         async with everybody_is_here:
             pass
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for _ in range(50):
                 nursery.start_soon(aio.call, meet)
@@ -263,7 +262,7 @@ async def test_closing_leaves_a_thread_that_hangs_behind_and_answers_its_callers
 
     async def hang() -> None:
         begun.ring()
-        go_on.wait(10)
+        go_on.wait(60)
 
     async def caller(aio: AioThread) -> None:
         with pytest.raises(trio.BrokenResourceError):
@@ -273,8 +272,8 @@ async def test_closing_leaves_a_thread_that_hangs_behind_and_answers_its_callers
         async with AioThread(grace_s=0.05) as aio:
             nursery.start_soon(caller, aio)
             await begun.wait()
-            started = time.monotonic()
-        assert time.monotonic() - started < 2
+            started = trio.current_time()
+        assert trio.current_time() - started < 30
     assert "left behind" in caplog.text
     go_on.set()
     await trio.to_thread.run_sync(join_aio_threads)
@@ -310,7 +309,7 @@ async def test_nobody_waits_for_ever_when_the_loop_dies(caplog: pytest.LogCaptur
         with pytest.raises(trio.BrokenResourceError):
             await aio.call(work)
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with AioThread() as aio, trio.open_nursery() as nursery:
             nursery.start_soon(caller, aio)
             await begun.wait()

@@ -105,7 +105,7 @@ class Served:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             async with await trio.open_tcp_stream(*self._at) as stream:
                 yield Client(stream)
 
@@ -369,7 +369,7 @@ class TestStopping:
             await slow.send(post("/wait"))
             await served.app.going.wait()
             served.stopping.set()
-            with trio.fail_after(1):
+            with trio.fail_after(30):
                 await served.stopped.wait()
 
     @pytest.mark.usefixtures("hasty")

@@ -132,7 +132,7 @@ async def test_a_server_that_hangs_fails_the_delivery_in_time() -> None:
         await trio.sleep_forever()
 
     async with scripted(hang, timeout_s=0.1) as notifications:
-        with trio.fail_after(5), pytest.raises(DeliveryFailed):
+        with trio.fail_after(30), pytest.raises(DeliveryFailed):
             await notifications.post(LETTER, "e-1")
 
 
@@ -143,7 +143,7 @@ async def test_a_server_that_never_comes_to_an_end_fails_the_delivery_in_time() 
             await trio.sleep(0.02)
 
     async with scripted(drip, timeout_s=0.1) as notifications:
-        with trio.fail_after(5), pytest.raises(DeliveryFailed, match="too long"):
+        with trio.fail_after(30), pytest.raises(DeliveryFailed, match="too long"):
             await notifications.post(LETTER, "e-1")
 
 
@@ -200,10 +200,10 @@ async def test_whoever_posts_can_be_cancelled_while_the_server_hangs() -> None:
         connected.set()
         await trio.sleep_forever()
 
-    async with scripted(hang, timeout_s=2) as notifications, trio.open_nursery() as nursery:
+    async with scripted(hang, timeout_s=60) as notifications, trio.open_nursery() as nursery:
         nursery.start_soon(notifications.post, LETTER, "e-1")
         await connected.wait()
-        with trio.fail_after(1):
+        with trio.fail_after(30):
             nursery.cancel_scope.cancel()
             await trio.lowlevel.checkpoint_if_cancelled()
 

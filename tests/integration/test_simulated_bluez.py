@@ -49,7 +49,7 @@ ADAPTERS = ("hci0", "hci1", "hci2", "hci3")
 def radio() -> Iterator[Radio]:
     """Run one simulator for all tests, each of which takes devices of its own."""
     numbers = ("--devices", "64", "--adapters", "4")
-    with simulated_radio(*numbers, "--connect-timeout", "0.3", "--key", KEY.hex()) as radio:
+    with simulated_radio(*numbers, "--key", KEY.hex()) as radio:
         yield radio
 
 
@@ -274,9 +274,7 @@ def test_a_device_proves_that_it_knows_its_key(radio: Radio) -> None:
 # Faults
 
 
-def test_an_absent_device_is_lost_and_not_found_until_it_is_back(radio: Radio) -> None:
-    device = radio.take()
-
+def test_an_absent_device_is_lost_and_not_found_until_it_is_back() -> None:
     async def scenario() -> None:
         lost = asyncio.Event()
         client = BleakClient(await find(device), disconnected_callback=lambda _client: lost.set())
@@ -292,7 +290,9 @@ def test_an_absent_device_is_lost_and_not_found_until_it_is_back(radio: Radio) -
         await client.connect()
         await client.disconnect()
 
-    radio.play(scenario)
+    with simulated_radio("--devices", "1", "--connect-timeout", "0.3") as radio:
+        device = radio.take()
+        radio.play(scenario)
 
 
 @pytest.mark.parametrize("faults", [Faults(drop_after_writes=2), Faults(drop_after_s=0.05)])

@@ -107,7 +107,7 @@ class OverSql(StockHistories):
         try:
             return await self.host.context[1].handle(command)
         finally:
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 orders = SqlAlchemyUnitOfWork(self.host.context[0], Outlets()).orders
                 while await orders.unsettled_skus():  # noqa: ASYNC110  # on disk, not here
                     await trio.sleep(0.001)

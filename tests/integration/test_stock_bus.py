@@ -203,7 +203,7 @@ async def test_no_order_is_accepted_by_halves_on_a_full_disk(bus: MessageBus, pa
             tables = read_tables(path)
             assert (tables.orders, tables.lines, tables.unsettled) == ({}, {}, {})
     await bus.handle(order)
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         while read_tables(path).unsettled:  # noqa: ASYNC110  # it is on disk, not here
             await trio.sleep(0.01)
     assert len(lines_at(path)) == 200
@@ -216,7 +216,7 @@ async def test_while_another_program_holds_the_database_who_asks_is_told(
     ask = partial(bus.handle, Allocate(OrderId("o-1"), SEA, 1))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with trio.fail_after(5), pytest.raises(StoreUnavailable, match="locked"):
+        with trio.fail_after(30), pytest.raises(StoreUnavailable, match="locked"):
             await ask()
         other.execute("COMMIT")
     assert await ask() == B1

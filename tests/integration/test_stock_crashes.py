@@ -147,7 +147,7 @@ async def test_nothing_that_was_acknowledged_is_lost_or_done_twice_when_the_serv
             check_that_all_fits(path, tables)
         acknowledged += len(promises.lines)
         async with AioThread() as aio, open_store(aio, path) as store, stock_in_sql(store):
-            with trio.fail_after(10):
+            with trio.fail_after(30):
                 while read_tables(path).unsettled:  # noqa: ASYNC110  # it is on disk, not here
                     await trio.sleep(0.01)
         promises.check(read_tables(path))

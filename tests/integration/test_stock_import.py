@@ -95,7 +95,7 @@ async def test_back_orders_are_filled_from_it(bus: MessageBus, path: Path) -> No
     while read_tables(path).unsettled:  # noqa: ASYNC110  # it is on disk, not here
         await trio.sleep(0.001)
     await bus.handle(ImportBatches(delivery(1, 1)))
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while len(read_tables(path).allocations) < 2:  # noqa: ASYNC110  # likewise
             await trio.sleep(0.001)
     tables = read_tables(path)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
-from scentrt.domain.cues import CueKey
+from scentrt.domain.cues import CueKey, SeatId
 from scentrt.domain.events import CueDispatched, CueExpired
 
 REPORT_WITHIN_S = 1.0
@@ -16,7 +16,8 @@ REPORT_WITHIN_S = 1.0
 class Written:
     """What dispensers made of an order: how many took it and how many did not, and when.
 
-    Those of whom `expired` tells were not told, since it had become too late.
+    Those of whom `expired` tells were not told, since it had become too late. `untold` names those
+    that have surely not been told; of the others that failed, nobody knows.
     """
 
     written: int
@@ -24,6 +25,7 @@ class Written:
     first_ms: float
     last_ms: float
     expired: int = 0
+    untold: tuple[SeatId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

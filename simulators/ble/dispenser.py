@@ -34,7 +34,7 @@ class Vial:
     """What is in a slot: its code, and how many seconds it lasts at full intensity."""
 
     code: int
-    remaining_s: float = 900.0
+    remaining_s: float = 3_600.0
 
 
 FULL = tuple(Vial(code) for code in range(1, 6))

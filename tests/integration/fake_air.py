@@ -59,7 +59,7 @@ class FakeDispenser:
         """When it got which command, under which number."""
         self.acknowledged: list[Command] = []
         self.status_reads: list[float] = []
-        self.slots = (SlotReading(0, 600, 7), SlotReading(1, 600, 9))
+        self.slots: tuple[SlotReading, ...] = (SlotReading(0, 600, 7), SlotReading(1, 600, 9))
         self.battery_percent = 100
         self.firmware = b"1.2.0"
         self.challenges: list[bytes] = []

@@ -26,6 +26,7 @@ class Told:
     def __init__(self) -> None:
         self.written_at: list[float] = []
         self.failures = 0
+        self.drops = 0
         self.expirations = 0
 
     def written(self, at: float) -> None:
@@ -34,7 +35,10 @@ class Told:
     def failed(self) -> None:
         self.failures += 1
 
-    def expired(self) -> None:
+    def dropped(self, device: str) -> None:
+        self.drops += 1
+
+    def expired(self, device: str) -> None:
         self.expirations += 1
 
 

@@ -1,5 +1,6 @@
 """The dispensers of a zone on Bluetooth LE: two threads, made-up air, and so real time."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -97,6 +98,25 @@ async def test_seats_without_a_device_and_devices_that_are_away_fail() -> None:
         house.spray(at=seats)
         await house.done_by_all(4)
         assert [(w.written, w.failed) for w in house.written] == [(2, 2)]
+        assert set(house.written[0].untold) == {house.seats[0], SeatId("A-9-9")}
+
+
+async def test_only_where_a_write_has_not_begun_a_seat_is_surely_not_told() -> None:
+    fakes = many(2)
+    async with zone(fakes) as house:
+        await house.online()
+        for fake in fakes:
+            fake.write_takes_s = 0.2
+        house.spray()
+        house.spray(within_ms=100)
+        house.spray()
+        await house.in_the_thread(lambda: None)
+        await trio.sleep(0.05)
+        await house.in_the_thread(fakes[0].drop)
+        await house.done_by_all(6)
+        untold = Counter(seat for written in house.written for seat in written.untold)
+        assert untold == {house.seats[0]: 2, house.seats[1]: 1}
+        assert sum(written.expired for written in house.written) == 1
 
 
 async def test_a_seat_with_a_key_is_sprayed_where_its_device_has_it_only() -> None:

@@ -39,7 +39,7 @@ async def test_sprays_are_written_in_order_and_numbered() -> None:
         told = [seat.spray(command) for command in commands]
         await asyncio.sleep(0.01)
         assert seat.dispenser.sprays == commands
-        assert all(len(each.written_at) == 1 and not each.failures for each in told)
+        assert all(len(each.written_at) == 1 and not (each.failures or each.drops) for each in told)
         assert all(b == a + 1 for (_, a, _), (_, b, _) in pairwise(seat.dispenser.got))
 
 
@@ -67,7 +67,7 @@ async def test_a_stop_overtakes_what_waits_and_what_it_stops_is_never_written() 
         other = seat.spray(spraying(1, 0.3))
         seat.link.stop(Command.stop(0))
         after = seat.spray(spraying(0, 0.4))
-        assert stopped.failures == 1
+        assert stopped.drops == 1
         await asyncio.sleep(1)
         assert seat.dispenser.commands == [
             STOP_ALL,
@@ -90,7 +90,7 @@ async def test_stop_all_leaves_nothing_waiting() -> None:
         seat.link.stop(STOP_ALL)
         await asyncio.sleep(1)
         assert seat.dispenser.commands == [STOP_ALL, spraying(0), STOP_ALL]
-        assert [each.failures for each in waiting] == [1, 1, 1]
+        assert [each.drops for each in waiting] == [1, 1, 1]
 
 
 @in_virtual_time
@@ -102,7 +102,7 @@ async def test_of_what_is_withdrawn_nothing_is_sprayed_that_waits() -> None:
         mine, films = seat.spray(spraying(0)), seat.spray(spraying(0, 0.5), cue=FILMS)
         seat.spray(spraying(1), is_level=True)
         seat.link.withdraw(Withdraw(CUE, None, None))
-        assert (mine.failures, films.failures) == (1, 0)
+        assert (mine.drops, films.failures) == (1, 0)
         await asyncio.sleep(2)
         assert seat.dispenser.commands == [
             STOP_ALL,
@@ -182,7 +182,7 @@ async def test_a_cue_takes_the_slot_from_a_level_that_waits_and_cues_never_merge
         seat.spray(spraying(0, 0.5))
         seat.spray(spraying(0, 0.5))
         await asyncio.sleep(1)
-        assert level.failures == 1
+        assert level.drops == 1
         assert seat.dispenser.sprays == [spraying(2), spraying(0, 0.5), spraying(0, 0.5)]
 
 
@@ -195,7 +195,7 @@ async def test_a_spray_that_has_waited_too_long_is_dropped_and_counted() -> None
         late = seat.spray(spraying(0, 0.2), within_s=0.1)
         in_time = seat.spray(spraying(0, 0.3), within_s=0.5)
         state = await seat.until(expired=1)
-        assert (late.failures, late.expirations, len(in_time.written_at)) == (0, 1, 1)
+        assert (late.failures + late.drops, late.expirations, len(in_time.written_at)) == (0, 1, 1)
         assert seat.dispenser.sprays == [spraying(0, 0.1), spraying(0, 0.3)]
         assert state.online
 
@@ -230,7 +230,7 @@ async def test_more_sprays_than_may_wait_fail_at_once() -> None:
     async with linked() as seat:
         seat.dispenser.write_takes_s = 0.01
         told = [seat.spray(spraying(0)) for _ in range(MOST_WAITING + 3)]
-        assert sum(each.failures for each in told) == 3
+        assert sum(each.drops for each in told) == 3
         await asyncio.sleep(1)
         assert len(seat.dispenser.sprays) == MOST_WAITING
 
@@ -241,7 +241,7 @@ async def test_a_spray_for_a_device_that_is_away_fails_at_once() -> None:
     dispenser.present.clear()
     async with row([dispenser]) as (seat,):
         await asyncio.sleep(1)
-        assert seat.spray(spraying(0)).failures == 1
+        assert seat.spray(spraying(0)).drops == 1
         seat.link.stop(STOP_ALL)
         dispenser.present.set()
         await seat.until(online=True)
@@ -276,7 +276,7 @@ async def test_a_slot_that_does_not_close_is_told_three_times_and_then_stuck() -
         stops = [at for at, _, command in seat.dispenser.got if command == Command.stop(1)]
         assert len(stops) == 3
         assert seat.dispenser.open_slots == {0, 1}
-        assert seat.spray(spraying(0)).failures == 1
+        assert seat.spray(spraying(0)).drops == 1
 
 
 @in_virtual_time
@@ -292,7 +292,7 @@ async def test_a_slot_that_comes_loose_is_stuck_no_longer() -> None:
         assert len(seat.dispenser.commands) - told in {4, 5}
         seat.dispenser.loosen(1)
         assert not seat.state.stuck
-        assert seat.spray(spraying(1)).failures == 0
+        assert seat.spray(spraying(1)).drops == 0
 
 
 @in_virtual_time
@@ -360,7 +360,7 @@ async def test_at_the_end_everything_is_stopped_and_the_device_let_go() -> None:
         await seat.end()
         assert seat.dispenser.commands[-1] == STOP_ALL
         assert seat.dispenser.acknowledged == [STOP_ALL, STOP_ALL]
-        assert waiting.failures == 1
+        assert waiting.drops == 1
         assert not seat.dispenser.open_slots
         assert not seat.dispenser.connected
 

@@ -69,7 +69,7 @@ def test_what_cannot_prove_itself_is_never_sprayed_and_tried_again_until_the_dev
             await asyncio.sleep(60)
             assert seat.state.problem is not None
             assert f"could not prove that it has its key, since it {reason}" in seat.state.problem
-            assert seat.spray(spraying(0)).failures == 1
+            assert seat.spray(spraying(0)).drops == 1
             assert {command.op for command in clone.commands} == {Op.STOP_ALL}
             assert not any(state.online for state in seat.states)
             assert 10 < len(clone.connects) < 30

@@ -204,28 +204,28 @@ async def test_a_device_that_has_died_silently_is_noticed() -> None:
 
 
 @in_virtual_time
-async def test_a_write_that_hangs_ends_the_link_and_fails_what_waits() -> None:
+async def test_a_write_that_hangs_ends_the_link_and_drops_what_waits() -> None:
     async with linked() as seat:
         await asyncio.sleep(1)
         seat.dispenser.write_takes_s = 3600
         told = [seat.spray(spraying(n)) for n in range(3)]
         await asyncio.sleep(link.PATIENCE_S + 0.1)
         assert seat.state.problem == "C4:01 does not take what is written to it"
-        assert [each.failures for each in told] == [1, 1, 1]
+        assert [(each.failures, each.drops) for each in told] == [(1, 0), (0, 1), (0, 1)]
         seat.dispenser.write_takes_s = 0
         await seat.until(online=True)
         assert seat.dispenser.sprays == []
 
 
 @in_virtual_time
-async def test_a_link_that_breaks_while_it_is_written_fails_what_waits() -> None:
+async def test_a_link_that_breaks_while_it_is_written_drops_what_waits() -> None:
     async with linked() as seat:
         seat.dispenser.write_takes_s = 1.0
         told = [seat.spray(spraying(n)) for n in range(3)]
         await asyncio.sleep(0.1)
         seat.dispenser.drop()
         await seat.until(online=False)
-        assert [each.failures for each in told] == [1, 1, 1]
+        assert [(each.failures, each.drops) for each in told] == [(1, 0), (0, 1), (0, 1)]
 
 
 @in_virtual_time
@@ -250,9 +250,22 @@ async def test_what_a_device_says_of_itself_is_passed_on() -> None:
             online=True,
             fault=True,
             slots=(SlotReading(0, 1, 7),),
+            readings=2,
             battery_percent=12,
             firmware="1.2.0",
         )
+
+
+@in_virtual_time
+async def test_a_device_is_asked_now_and_then_what_is_left_in_its_slots() -> None:
+    async with linked() as seat:
+        await asyncio.sleep(link.SLOTS_EVERY_S + 1)
+        assert seat.state.readings == 2  # to say the same again is a reading, too
+        seat.dispenser.slots = (SlotReading(0, 200, 7),)
+        for _ in range(10 * int(link.SLOTS_EVERY_S)):  # while it never falls silent
+            seat.spray(spraying(0, duration_ms=90))
+            await asyncio.sleep(0.1)
+        assert (seat.state.readings, seat.state.slots) == (3, (SlotReading(0, 200, 7),))
 
 
 @in_virtual_time

@@ -193,7 +193,7 @@ def test_what_is_left_in_a_vial_is_notified_when_its_valve_closes() -> None:
     async def scenario(air: Air) -> None:
         async with client_of(air, await put(air)) as client:
             full = slots(await client.read_gatt_char(SLOTS))
-            assert full == {slot: (900.0, slot + 1) for slot in range(5)}
+            assert full == {slot: (3_600.0, slot + 1) for slot in range(5)}
             left = await listen(client, SLOTS)
             await write(client, spray(1, slot=0, duration_ms=200))
             assert slots(await left.next()) == {**full, 0: (899.8, 1)}

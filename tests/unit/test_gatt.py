@@ -74,6 +74,11 @@ def test_slots_come_through_the_air_as_they_are(readings: list[SlotReading]) -> 
     assert decode_slots(encode_slots(readings)) == tuple(readings)
 
 
+def test_more_than_a_device_can_count_to_says_nothing_of_how_much_is_left() -> None:
+    assert SlotReading(0, 123, 7).left_us == 12_300_000
+    assert SlotReading(0, 0xFFFF, 7).left_us is None
+
+
 @given(st.binary(max_size=24))
 def test_whatever_can_be_read_is_written_with_the_same_bytes(value: bytes) -> None:
     with suppress(BadValue):

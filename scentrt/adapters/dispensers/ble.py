@@ -68,6 +68,7 @@ class BleDispensers:
             seat: Link(device, adapters[seat], partial(self._note, seat), keys.get(seat))
             for seat, device in devices.items()
         }
+        self._seats = {device: seat for seat, device in devices.items()}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed: dict[SeatId, LinkState] = {}
 
@@ -102,7 +103,7 @@ class BleDispensers:
             done(Written(len(seats), 0, now_ms, now_ms))  # over before a device could count to one
             return
         offset_ms = now_ms - now * 1000
-        tally = _Tally(len(seats), offset_ms, partial(self._report, done))
+        tally = _Tally(len(seats), offset_ms, self._seats, partial(self._report, done))
         expires = (spray.expires_ms - offset_ms) / 1000
         order = SprayOrder(command, spray.cue, now, expires, tally)
         self._aio.post(self._spray, order, tally, seats)
@@ -161,7 +162,7 @@ class BleDispensers:
         for seat in seats:
             link = self._links.get(seat)
             if link is None:
-                tally.failed()
+                tally.lacks(seat)
             else:
                 link.spray(order)
 
@@ -193,14 +194,23 @@ class BleDispensers:
 class _Tally:
     """Put together what became of an order at each of its devices, for as long as `PIECE_S`.
 
-    `offset_ms` makes the server's clock of the loop's. Used in the asyncio thread.
+    `offset_ms` makes the server's clock of the loop's, and `seats` tells whose a device is. Used in
+    the asyncio thread.
     """
 
-    def __init__(self, devices: int, offset_ms: float, report: Callable[[Written], None]) -> None:
+    def __init__(
+        self,
+        devices: int,
+        offset_ms: float,
+        seats: Mapping[str, SeatId],
+        report: Callable[[Written], None],
+    ) -> None:
         self._left = devices
         self._offset_ms = offset_ms
+        self._seats = seats
         self._report = report
         self._written = self._failed = self._expired = 0
+        self._untold: list[SeatId] = []
         self._first = self._last = 0.0
 
     def begin(self) -> None:
@@ -217,13 +227,24 @@ class _Tally:
         self._count()
 
     def failed(self) -> None:
-        """Count a device that will not get it."""
+        """Count a device that may have got it or not."""
         self._failed += 1
         self._count()
 
-    def expired(self) -> None:
+    def dropped(self, device: str) -> None:
+        """Count a device that will not get it."""
+        self.lacks(self._seats[device])
+
+    def lacks(self, seat: SeatId) -> None:
+        """Count a seat where nothing will get it."""
+        self._failed += 1
+        self._untold.append(seat)
+        self._count()
+
+    def expired(self, device: str) -> None:
         """Count a device that it was too late for."""
         self._expired += 1
+        self._untold.append(self._seats[device])
         self._count()
 
     def _count(self) -> None:
@@ -244,8 +265,10 @@ class _Tally:
                     first * 1000 + self._offset_ms,
                     last * 1000 + self._offset_ms,
                     expired=self._expired,
+                    untold=tuple(self._untold),
                 )
             )
             self._written = self._failed = self._expired = 0
+            self._untold.clear()
         if self._left:
             self._timer = self._loop.call_later(PIECE_S, self._pass_on)

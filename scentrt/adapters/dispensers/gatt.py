@@ -16,6 +16,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Self
 
+from scentrt.domain.doses import US_PER_S
 from scentrt.errors import ScentError
 
 SERVICE = "5ce70000-0000-4000-8000-000000000001"
@@ -45,6 +46,7 @@ _COMMAND = Struct("<BHBBH")
 _STATUS = Struct("<HBB")
 _SLOT = Struct("<BHH")
 _LONGEST_MS = 0xFFFF
+_MOST_DS = 0xFFFF
 
 
 class BadValue(ScentError):
@@ -156,6 +158,11 @@ class SlotReading:
     remaining_ds: int
     """In tenths of a dose-second."""
     code: int
+
+    @property
+    def left_us(self) -> int | None:
+        """What is left in micro-dose-seconds; None for more than the device can count to."""
+        return None if self.remaining_ds == _MOST_DS else self.remaining_ds * (US_PER_S // 10)
 
 
 def encode_slots(readings: Sequence[SlotReading]) -> bytes:

@@ -50,6 +50,9 @@ PATIENCE_S = 2.0
 KEEP_ALIVE_S = 2.0
 """A device that has said nothing for so long is asked for its status."""
 
+SLOTS_EVERY_S = 30.0
+"""How often a device is asked what is left in its slots, beside what it says of that by itself."""
+
 STOP_WITHIN_S, DISCONNECT_WITHIN_S = 1.0, 0.5
 """At the end: for the last stop, and for the farewell."""
 
@@ -58,7 +61,7 @@ class Link:
     """Keep one device connected, and tell it what it is to do.
 
     `spray` and `stop` return at once. What is told to a device that is not connected, or stuck,
-    fails. The first write of every connection is stop all, and a stop that the device does not
+    is dropped. The first write of every connection is stop all, and a stop that the device does not
     follow is repeated, as `Valves` says. `tell` is called whenever the state has changed.
 
     With a `key`, the device has to prove that it knows it before it is told anything else: an
@@ -79,7 +82,7 @@ class Link:
         self._adapter = adapter
         self._tell = tell
         self._state = LinkState()
-        self._queue = OrderQueue()
+        self._queue = OrderQueue(name)
         self._valves = Valves()
         # What each slot was told last, and until when that goes on; infinity while it is written.
         self._told: dict[int, tuple[SprayOrder, float]] = {}
@@ -99,7 +102,7 @@ class Link:
             self._queue.spray(order)
             self._has_orders.set()
         else:
-            order.outcome.failed()
+            order.outcome.dropped(self.name)
 
     def stop(self, command: Command) -> None:
         """Close a slot, or all, before anything that waits. Offline, that has happened already."""
@@ -300,6 +303,7 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         note_at = loop.time() + KEEP_ALIVE_S
+        slots_at = loop.time() + SLOTS_EVERY_S
         while True:
             self._is_due.clear()
             now = loop.time()
@@ -307,7 +311,7 @@ class Link:
                 self._note_health()
                 note_at = now + KEEP_ALIVE_S
             taken_by = (self._writing_since or now) + PATIENCE_S
-            look_at = min(self._heard_at + KEEP_ALIVE_S, self._valves.look_at)
+            look_at = min(self._heard_at + KEEP_ALIVE_S, self._valves.look_at, slots_at)
             if self._lost:
                 raise LinkFailed(self.name, "has gone")
             if now >= taken_by:
@@ -326,6 +330,10 @@ class Link:
                 for slot in self._valves.still_open(now):
                     self.stop(Command.stop(slot))
             self._note_health()
+            if now >= slots_at:
+                slots_at = now + SLOTS_EVERY_S
+                async with self._within(PATIENCE_S, "does not answer"):
+                    self._hear(self._hear_slots, await device.read(gatt.SLOTS))
 
     def _hear(self, hear: Callable[[bytes], None], value: bytes) -> None:
         """Take in what the device says unasked; nonsense is no reason to leave it."""
@@ -345,7 +353,8 @@ class Link:
             self._become(replace(self._state, stuck=stuck, fault=fault))
 
     def _hear_slots(self, value: bytes) -> None:
-        self._become(replace(self._state, slots=gatt.decode_slots(value)))
+        slots, readings = gatt.decode_slots(value), self._state.readings + 1
+        self._become(replace(self._state, slots=slots, readings=readings))
 
     def _hear_battery(self, value: bytes) -> None:
         self._become(replace(self._state, battery_percent=gatt.decode_battery(value)))

@@ -15,6 +15,8 @@ class LinkState:
     fault: bool = False
     """The device says that it has a fault."""
     slots: tuple[SlotReading, ...] = ()
+    readings: int = 0
+    """How often it has told of its slots: to say the same again is news, too."""
     battery_percent: int | None = None
     firmware: str | None = None
     latency_ms: float | None = None
@@ -25,3 +27,11 @@ class LinkState:
     """What answered there could not prove that it is the device; until the device is back."""
     problem: str | None = None
     """Why there is no connection, where it should have been made."""
+
+    def left_us(self) -> dict[int, int]:
+        """Return what the device says is left in its slots, as far as it can say how much."""
+        return {
+            reading.slot: left_us
+            for reading in self.slots
+            if (left_us := reading.left_us) is not None
+        }

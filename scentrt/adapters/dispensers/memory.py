@@ -78,7 +78,7 @@ class NoDispensers:
     def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
         """Fail for each seat."""
         now_ms = self._clock.now_ms()
-        done(Written(0, len(seats), now_ms, now_ms))
+        done(Written(0, len(seats), now_ms, now_ms, untold=tuple(seats)))
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         """Do nothing: nothing is open."""

@@ -21,9 +21,12 @@ class Outcome(Protocol):
         """It was written at `at`, in the loop's time."""
 
     def failed(self) -> None:
+        """Its write has failed, and may have arrived all the same."""
+
+    def dropped(self, device: str) -> None:
         """It will not be written: taken back, overtaken, or no device there."""
 
-    def expired(self) -> None:
+    def expired(self, device: str) -> None:
         """It will not be written, since it has waited too long."""
 
 
@@ -61,7 +64,7 @@ class SprayOrder:
 
 
 class OrderQueue:
-    """The orders that wait for one device.
+    """The orders that wait for one device, whose name is told to whoever waits for the outcome.
 
     Sprays come out in the order in which they went in. A stop comes out before all of them, and
     those that it stops never do. Of levels, each slot keeps the newest step only, in the place of
@@ -69,13 +72,14 @@ class OrderQueue:
     counts the sprays that were dropped since they had waited too long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self._device = device
         self._stops: list[Command] = []
         self._sprays: deque[SprayOrder] = deque()
         self.expired = 0
 
     def spray(self, order: SprayOrder) -> None:
-        """Let a spray wait; it fails at once where too many do."""
+        """Let a spray wait; it is dropped at once where too many do."""
         slot = order.command.slot
         for place, other in enumerate(self._sprays):
             if other.is_level and other.command.slot == slot:
@@ -84,15 +88,15 @@ class OrderQueue:
                 else:
                     del self._sprays[place]
                     self._sprays.append(order)
-                other.outcome.failed()
+                other.outcome.dropped(self._device)
                 return
         if len(self._sprays) < MOST_WAITING:
             self._sprays.append(order)
         else:
-            order.outcome.failed()
+            order.outcome.dropped(self._device)
 
     def stop(self, command: Command) -> None:
-        """Let a stop wait, before all sprays; what it stops and still waits has failed."""
+        """Let a stop wait, before all sprays; what it stops and still waits is dropped."""
         everything = command.op is Op.STOP_ALL
         self._drop(lambda order: everything or order.command.slot == command.slot)
         if everything:
@@ -105,7 +109,7 @@ class OrderQueue:
             self._stops.append(command)
 
     def withdraw(self, what: Withdraw) -> None:
-        """Forget the sprays meant; they have failed."""
+        """Forget the sprays meant; they are dropped."""
         self._drop(lambda order: what.means(order.cue))
 
     def take(self, now: float) -> Command | SprayOrder | None:
@@ -118,20 +122,20 @@ class OrderQueue:
             if in_time is not None:
                 return in_time
             self.expired += 1
-            order.outcome.expired()
+            order.outcome.expired(self._device)
         return None
 
     def clear(self) -> None:
-        """Forget everything; what waited has failed."""
+        """Forget everything; what waited is dropped."""
         self._stops.clear()
         while self._sprays:
-            self._sprays.popleft().outcome.failed()
+            self._sprays.popleft().outcome.dropped(self._device)
 
     def _drop(self, is_meant: Callable[[SprayOrder], bool]) -> None:
         kept: deque[SprayOrder] = deque()
         for order in self._sprays:
             if is_meant(order):
-                order.outcome.failed()
+                order.outcome.dropped(self._device)
             else:
                 kept.append(order)
         self._sprays = kept

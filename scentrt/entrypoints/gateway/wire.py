@@ -112,7 +112,7 @@ class Codec:
 
     def _look_again(self, data: str | bytes) -> ClientMessage:
         try:
-            message = _integral(self._read_untyped(data))
+            message = integral(self._read_untyped(data))
         except RecursionError:
             raise BadMessage("nested too deeply", re=self._find_id(data)) from None
         except msgspec.DecodeError as error:
@@ -137,7 +137,7 @@ class Codec:
         try:
             return msgspec.convert(message, _TYPES[type])
         except msgspec.ValidationError as error:
-            raise BadMessage(_complaint(_TYPES[type], error), re=re, type=type) from error
+            raise BadMessage(complaint(_TYPES[type], error), re=re, type=type) from error
 
 
 def choose_codec(proposed: Iterable[str]) -> tuple[Codec, str | None]:
@@ -190,7 +190,7 @@ def _read_msgpack(data: bytes | msgspec.Raw, depth: int = 0) -> object:
     return msgspec.msgpack.decode(data)
 
 
-def _integral(value: object) -> object:
+def integral(value: object) -> object:
     """Return the same with whole floats as integers, which do for a float as well.
 
     Lists are searched for objects only, since no list of ours holds integers, and long ones not
@@ -199,9 +199,9 @@ def _integral(value: object) -> object:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, dict):
-        return {key: _integral(item) for key, item in value.items()}
+        return {key: integral(item) for key, item in value.items()}
     if isinstance(value, list) and len(value) <= _MOST_ITEMS:
-        return [_integral(item) if isinstance(item, dict) else item for item in value]
+        return [integral(item) if isinstance(item, dict) else item for item in value]
     return value
 
 
@@ -254,7 +254,7 @@ def _find_msgpack_id(data: bytes) -> str | int | None:
 _FIELD = regex.compile(r"Object (missing|contains unknown).* field `(.{,64})", regex.DOTALL)
 
 
-def _complaint(kind: type[msgspec.Struct], error: msgspec.ValidationError) -> str:
+def complaint(kind: type[msgspec.Struct], error: msgspec.ValidationError) -> str:
     """Return what is wrong in words of the protocol: which field, and what is expected there."""
     problem, at, path = str(error).rpartition(" - at `$")
     if not at:

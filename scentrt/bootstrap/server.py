@@ -13,6 +13,7 @@ import trio
 from scentrt.actors.actor import Ref, supervise
 from scentrt.actors.clock import ServerClock
 from scentrt.actors.house import Guests, House, Latch
+from scentrt.actors.inventory import take_inventory
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.outbox import Outbox
 from scentrt.actors.zone import ZoneActor
@@ -48,6 +49,7 @@ from scentrt.entrypoints.gateway.fanout import FanOut
 from scentrt.entrypoints.gateway.server import Gateway, GatewaySettings
 from scentrt.entrypoints.gateway.session import Sessions
 from scentrt.entrypoints.http.app import create_app
+from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
 from scentrt.entrypoints.http.server import serve_http
@@ -191,6 +193,9 @@ async def open_server(
                 if is_loopback(settings.http.host)
                 else partial(doorkeeper.lets_in, "operator"),
                 allows_origin=doorkeeper.allows_origin,
+                forecasts=ForecastPage(
+                    plan, partial(take_inventory, house), max_spray_ms=limits.max_spray_ms
+                ),
             )
             stopping = trio.Event()
             # What is inside ends first. The doors are outside the links, so that a client who

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 
 import scentrt
 from scentrt.entrypoints.http.document import complete_document
+from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.gate import OriginCheck, TokenCheck
 from scentrt.entrypoints.http.health import Readiness, add_health
 from scentrt.entrypoints.http.metrics import (
@@ -40,6 +41,7 @@ def create_app(
     *,
     lets_in: Callable[[str | None], bool] | None = None,
     allows_origin: Callable[[str], bool] = lambda _: False,
+    forecasts: ForecastPage | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -48,6 +50,7 @@ def create_app(
       readiness: asked at each request; must not wait.
       lets_in: if given, every request must bring a bearer token that it says yes to.
       allows_origin: without tokens, which web pages may call, beside this server's own.
+      forecasts: what tells whether vials last, where there is a theatre.
     """
     gate = (
         Middleware(OriginCheck, allows=allows_origin)
@@ -63,6 +66,8 @@ def create_app(
     )
     StockCommands(CountedOwner(bus, metrics)).add_to(app)
     StockPages(views).add_to(app)
+    if forecasts is not None:
+        forecasts.add_to(app)
     add_health(app, readiness)
     add_refusals(app)
 

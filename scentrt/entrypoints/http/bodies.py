@@ -170,16 +170,17 @@ async def read(body: type[BodyT], request: Request) -> BodyT:
     Raises `RequestValidationError`, which says where it does not fit. JSON has to be called JSON:
     a browser lets any page send other types to anybody, and asks before it sends this one.
     """
-    return _parse(body, await _json_of(request))
+    return _parse(body, await json_of(request))
 
 
 async def read_batches(request: Request) -> tuple[CreateBatch, ...]:
     """Read `NewBatches`, as `read` does; in a thread, since thousands take ten milliseconds."""
-    sent = await _json_of(request)
+    sent = await json_of(request)
     return await trio.to_thread.run_sync(lambda: _parse(NewBatches, sent).commands())
 
 
-async def _json_of(request: Request) -> bytes:
+async def json_of(request: Request) -> bytes:
+    """Return the body of a request that calls it JSON; raises `RequestValidationError`."""
     if not _is_json(request.headers.get("content-type", "")):
         what = {"type": "content_type", "msg": "Send JSON, with Content-Type: application/json"}
         raise RequestValidationError([{**what, "loc": ("header", "content-type")}])

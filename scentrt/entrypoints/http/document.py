@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from scentrt.entrypoints.cue_list import CueList
 from scentrt.entrypoints.http.answers import Misfits, Problem
 from scentrt.entrypoints.http.bodies import BODIES
 
@@ -39,7 +41,7 @@ def told(
     example: object,
     *,
     gives: type[BaseModel] | None = None,
-    takes: type[BaseModel] | None = None,
+    takes: type[BaseModel | CueList] | None = None,
     asks: bool = False,
     refuses: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
@@ -100,8 +102,10 @@ def _schemas_of_bodies() -> dict[str, Any]:
     _, found = models_json_schema(
         [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
     )
-    schemas: dict[str, Any] = found["$defs"]
-    return schemas
+    _, cue_list = msgspec.json.schema_components(
+        [CueList], ref_template="#/components/schemas/{name}"
+    )
+    return {**found["$defs"], **cue_list}
 
 
 def complete_document(app: FastAPI, *, protected: bool) -> None:

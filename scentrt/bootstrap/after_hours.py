@@ -2,18 +2,30 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal
 
 import trio
+from sqlalchemy.exc import SQLAlchemyError
 
 from scentrt.actors.ledger import Ledger
 from scentrt.adapters.aio_thread import AioThread
-from scentrt.adapters.database_reading import existing_file_of, file_to_be, open_views
+from scentrt.adapters.database_lock import holder_of
+from scentrt.adapters.database_reading import (
+    existing_file_of,
+    file_to_be,
+    open_views,
+    read_one_state,
+)
 from scentrt.adapters.repository import SqlAlchemyOrders
-from scentrt.adapters.theatre_store import open_store
+from scentrt.adapters.seat_records import read_seats
+from scentrt.adapters.theatre_store import open_store, reason_of
 from scentrt.bootstrap.stock import Stock, build_stock
 from scentrt.config import Settings
 from scentrt.domain.commands import FillBackOrders
+from scentrt.domain.forecast import SeatNow
+from scentrt.domain.layout import TheatrePlan
+from scentrt.errors import ConfigError, DatabaseInUse
 from scentrt.service_layer.deliveries import Outlets
 from scentrt.service_layer.views import Views
 
@@ -53,6 +65,22 @@ async def open_stock_room(
                     await stock.bus.handle(FillBackOrders(sku))  # behind what it has to settle
                 rooms.cancel_scope.cancel()
             writing.cancel_scope.cancel()
+
+
+def read_seats_of(settings: Settings, plan: TheatrePlan) -> list[SeatNow]:
+    """Return the seats of a house as they are in the database. Blocks.
+
+    Raises:
+      DatabaseInUse: a server has it open, and knows better.
+      ConfigError: there is none, or it cannot be used.
+    """
+    path = existing_file_of(settings.db)
+    if holder := holder_of(path):
+        raise DatabaseInUse(str(path), f"is in use by process {holder}")
+    try:
+        return read_one_state(path, partial(read_seats, plan=plan, where=str(path)))
+    except SQLAlchemyError as error:
+        raise ConfigError(str(path), f"cannot be read: {reason_of(error)}") from error
 
 
 @asynccontextmanager

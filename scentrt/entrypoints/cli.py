@@ -20,6 +20,7 @@ import scentrt
 from scentrt.entrypoints.database import database
 from scentrt.entrypoints.devices import devices
 from scentrt.entrypoints.doctor import doctor
+from scentrt.entrypoints.forecast import forecast
 from scentrt.entrypoints.stock import stock
 from scentrt.errors import ConfigError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 tokens = typer.Typer(help="Make the tokens that let clients in from other machines.")
 app.add_typer(database, name="db", no_args_is_help=True)
 app.add_typer(devices, name="devices", no_args_is_help=True)
+stock.command()(forecast)
 app.add_typer(stock, name="stock", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 

@@ -19,7 +19,9 @@ from scentrt.domain.commands import (
     ImportBatches,
     ReceiveBatch,
 )
+from scentrt.entrypoints.cue_list import BadCueList, CueFault
 from scentrt.entrypoints.desk import EVERYWHERE
+from scentrt.entrypoints.forecast_answer import Outlook
 from scentrt.errors import (
     ConfigError,
     DatabaseInUse,
@@ -75,6 +77,16 @@ class Counter:
                 raise TypeError(f"{command} is not asked over HTTP")
         return cast(R, answer)
 
+    async def forecast(self, cues: bytes) -> Outlook:
+        """Have a cue list, as it is sent, held against the seats; raises `BadCueList` too."""
+        request = partial(self._request, "POST", "/forecast", cues)
+        answer = await trio.to_thread.run_sync(request, abandon_on_cancel=True)
+        if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise BadCueList(*(CueFault.at(it["loc"], it["msg"]) for it in answer.body["detail"]))
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise _error(answer)
+        return Outlook.model_validate(answer.body)
+
     async def _batch_of(self, orderid: str, sku: str) -> str | None:
         path = f"/allocations/{quote(orderid, safe='')}"
         status, lines = await self._ask("GET", path, none_is_404=True)
@@ -97,7 +109,7 @@ class Counter:
         return answer
 
     def _request(self, method: str, path: str, body: object) -> _Answer:
-        sent = None if body is None else json.dumps(body).encode()
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         with closing(HTTPConnection(self._host, self._port, timeout=ANSWERED_WITHIN_S)) as server:
             try:
                 server.connect()

@@ -19,6 +19,9 @@ from scentrt.domain.events import Change, Ended
 from scentrt.domain.layout import DEFAULT_THEATRE
 from scentrt.domain.seats import Skip
 from scentrt.entrypoints.cli import app
+from scentrt.entrypoints.cue_list import DAY_MS as CUE_LIST_DAY_MS
+from scentrt.entrypoints.cue_list import EXAMPLE, MOST_BYTES, MOST_CUES
+from scentrt.entrypoints.forecast_answer import ScentOutlook
 from scentrt.entrypoints.gateway import messages as hear
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.caller import MAX_MESSAGE
@@ -130,10 +133,21 @@ class TestTables:
         f"a message of more than {MAX_MESSAGE // 1024} KiB",
         f"{MAX_WAITING // 1024} KiB waiting",
         f"| cues that wait in one zone | {MOST_WAITING:,} |",
+        f"A list has {MOST_CUES:,} cues and {MOST_BYTES:,} bytes at most",
+        f"in milliseconds from 0 to {CUE_LIST_DAY_MS:,}",
     ],
 )
 def test_each_limit_is_told_as_it_is(told: str) -> None:
     assert told in DOCUMENT.replace("\n  ", " ").replace("\n", " ")
+
+
+def test_the_cue_list_that_is_shown_is_the_example_of_the_command() -> None:
+    assert blocks("jsonl") == [EXAMPLE]
+
+
+def test_each_field_of_a_forecast_is_told() -> None:
+    for field in {*ScentOutlook.model_fields, "unsprayed", "during_show"} - {"zone", "scent"}:
+        assert f"`{field}`" in DOCUMENT
 
 
 def test_the_profile_of_dispensers_is_told_as_it_is() -> None:

@@ -137,7 +137,7 @@ async def _aside(steps: Steps[T]) -> T:
     """Take steps in a thread that gives the interpreter away after each of them.
 
     So a cue waits for one step at most, and on a machine that is busy it comes before the thread.
-    In slices between the cues, in trio's own thread, it came ten times as late.
+    In slices between the cues, in trio's own thread, it came several times as late.
     """
     return await trio.to_thread.run_sync(
         finish, steps, partial(time.sleep, 0), abandon_on_cancel=True

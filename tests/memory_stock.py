@@ -217,7 +217,7 @@ class MemoryOrders(AbstractOrders):
     async def unsettled(self, sku: Sku) -> tuple[Command[None], ...]:
         tables = self._stock.read()
         commands: list[Command[None]] = []
-        if sku in tables.fillable_skus():
+        if any(of_sku == sku for of_sku, _ in tables.back_orders):
             commands.append(FillBackOrders(sku))
         for (of_sku, orderid), what in tables.unsettled.items():
             if of_sku == sku:

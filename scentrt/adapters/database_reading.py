@@ -119,7 +119,7 @@ async def open_views(aio: AioThread, path: Path) -> AsyncIterator[SqlAlchemyView
         async_creator=partial(aiosqlite.connect, uri, uri=True, timeout=BUSY_S),
         poolclass=NullPool,
     )
-    store = SqlTheatreStore(aio, engine, engine)
+    store = SqlTheatreStore(aio, engine, engine, engine)
     try:
         if await store.read(AsyncConnection.run_sync, is_new, str(path)):
             raise ConfigError(str(path), "is still empty; there is nothing to look at")

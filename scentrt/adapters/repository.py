@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, exists, func, select
+from sqlalchemy import Row, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import (
@@ -25,9 +25,10 @@ from scentrt.domain.orders import Customer, Order
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 
-REFS_PER_QUERY = 500
+NAMES_PER_QUERY = 500
 """SQLite takes some thousands of values in a question."""
 
+_KNOWN = select(products.c.sku).where(products.c.sku.in_(bindparam("skus", expanding=True)))
 _VERSION = select(products.c.version_number).where(products.c.sku == bindparam("of"))
 _BATCHES = select(batches).where(batches.c.sku == bindparam("of")).order_by(batches.c.id)
 _ALLOCATED = (
@@ -59,23 +60,21 @@ _UNSETTLED = (
 )
 _UNSETTLED_SKUS = select(unsettled_lines.c.sku).distinct()
 
-_ROOM = select(
-    batches.c.sku, func.max(batches.c.purchased_quantity - batches.c.allocated_quantity)
-).group_by(batches.c.sku)
-
-
-def _could_be_filled(room: Select[tuple[Sku, int]]) -> Select[tuple[Sku]]:
-    sku, most = room.subquery().c
-    return select(sku).where(
-        exists()
-        .select_from(back_orders.join(order_lines))
-        .where(back_orders.c.sku == sku, order_lines.c.qty <= most)
+_MOST = (
+    select(
+        batches.c.sku,
+        func.max(batches.c.purchased_quantity - batches.c.allocated_quantity).label("room"),
     )
-
-
-# After an import: nobody else leaves stock where somebody waits for it.
-_FILLABLE_SKUS = _could_be_filled(_ROOM)
-_FILLABLE = _could_be_filled(_ROOM.where(batches.c.sku == bindparam("of")))
+    .group_by(batches.c.sku)
+    .subquery()
+)
+# After an import, or an end in the middle of it: nobody else leaves stock where somebody waits.
+_FILLABLE_SKUS = select(_MOST.c.sku).where(
+    exists()
+    .select_from(back_orders.join(order_lines))
+    .where(back_orders.c.sku == _MOST.c.sku, order_lines.c.qty <= _MOST.c.room)
+)
+_WAITS = select(exists().where(back_orders.c.sku == bindparam("of")))
 
 
 class SqlAlchemyRepository(AbstractRepository):
@@ -152,8 +151,8 @@ async def _read_batches(
     connection: AsyncConnection, refs: tuple[BatchRef, ...]
 ) -> dict[BatchRef, Batch]:
     found = {}
-    for start in range(0, len(refs), REFS_PER_QUERY):
-        page = {"refs": refs[start : start + REFS_PER_QUERY]}
+    for start in range(0, len(refs), NAMES_PER_QUERY):
+        page = {"refs": refs[start : start + NAMES_PER_QUERY]}
         for row in await connection.execute(_NAMED_BATCHES, page):
             found[row.reference] = _batch(row)
     return found
@@ -183,15 +182,18 @@ async def _read_customer(connection: AsyncConnection, name: CustomerName) -> Cus
 
 
 async def _read_unknown(connection: AsyncConnection, skus: tuple[Sku, ...]) -> Sku | None:
-    for sku in skus:
-        if await connection.scalar(_VERSION, {"of": sku}) is None:
-            return sku
+    for start in range(0, len(skus), NAMES_PER_QUERY):
+        page = skus[start : start + NAMES_PER_QUERY]
+        known = set(await connection.scalars(_KNOWN, {"skus": page}))
+        for sku in page:
+            if sku not in known:
+                return sku
     return None
 
 
 async def _read_unsettled(connection: AsyncConnection, sku: Sku) -> tuple[Command[None], ...]:
     commands: list[Command[None]] = []
-    if await connection.scalar(_FILLABLE, {"of": sku}) is not None:
+    if await connection.scalar(_WAITS, {"of": sku}):
         commands.append(FillBackOrders(sku))  # who waits already is served first
     for orderid, qty, what in await connection.execute(_UNSETTLED, {"of": sku}):
         line = OrderLine(orderid, sku, qty)

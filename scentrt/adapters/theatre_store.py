@@ -7,7 +7,7 @@ afterwards.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar, TypeVarTuple
 
@@ -32,8 +32,9 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 
-READERS = 2
-"""Connections that only read: one for the products that are being loaded, one for who looks."""
+LOADERS, LOOKERS = 2, 2
+"""Connections that only read: those that load what is decided about, products above all, and those
+for whoever just looks. However many products are being loaded, who looks does not wait for them."""
 
 FORGOTTEN_SECONDS_PER_COMMIT = 10
 """How many of a zone's old seconds a commit removes: more than come in with it, and few enough that
@@ -91,13 +92,17 @@ async def open_store(
             connect_args={"isolation_level": "IMMEDIATE", "timeout": busy_s},
         )
         event.listen(engine.sync_engine, "connect", _configure)
-        reading = engine if in_memory else _reading_engine(url, busy_s)
+        loading = engine if in_memory else _reading_engine(url, LOADERS, busy_s)
+        looking = engine if in_memory else _reading_engine(url, LOOKERS, busy_s)
 
         async def prepare_it() -> None:
             async with engine.begin() as connection:
                 await connection.run_sync(prepare, where)
+            if not in_memory:
+                await _connect_all(loading, LOADERS)
+                await _connect_all(looking, LOOKERS)
 
-        store = SqlTheatreStore(aio, engine, reading)
+        store = SqlTheatreStore(aio, engine, loading, looking)
         try:
             with trio.CancelScope(shield=True):
                 await aio.call(prepare_it)
@@ -114,12 +119,20 @@ class SqlTheatreStore:
 
     Whatever it begins it finishes, whether its caller is cancelled or not: a commit's outcome is
     always known, and the driver, which drops a connection that was interrupted, is never.
+
+    Args:
+      engine: what writes; it may be the same as the others.
+      loading: what reads that which is decided about.
+      looking: what reads for those who only look.
     """
 
-    def __init__(self, aio: AioThread, engine: AsyncEngine, reading: AsyncEngine) -> None:
+    def __init__(
+        self, aio: AioThread, engine: AsyncEngine, loading: AsyncEngine, looking: AsyncEngine
+    ) -> None:
         self._aio = aio
         self._engine = engine
-        self._reading = reading
+        self._loading = loading
+        self._looking = looking
         self._closed = False
 
     async def panicked(self) -> bool:
@@ -154,12 +167,16 @@ class SqlTheatreStore:
         Raises:
           StoreUnavailable: the database could not be read.
         """
+        return await self._read(self._loading, read, *args, **kwargs)
 
-        async def call() -> T:
-            async with self._reading.connect() as connection:
-                return await read(connection, *args, **kwargs)
-
-        return await self._finish(call)
+    async def look(
+        self,
+        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Read as `read` does, on a connection for whoever only wants to see."""
+        return await self._read(self._looking, read, *args, **kwargs)
 
     async def write(
         self,
@@ -186,8 +203,22 @@ class SqlTheatreStore:
             suppress(trio.ClosedResourceError, trio.BrokenResourceError),
         ):
             # The last to go is the one that may tidy the files up.
-            await self._aio.call(self._reading.dispose)
+            await self._aio.call(self._loading.dispose)
+            await self._aio.call(self._looking.dispose)
             await self._aio.call(self._engine.dispose)
+
+    async def _read(
+        self,
+        engine: AsyncEngine,
+        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        async def call() -> T:
+            async with engine.connect() as connection:
+                return await read(connection, *args, **kwargs)
+
+        return await self._finish(call)
 
     async def _finish(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         if self._closed:
@@ -270,17 +301,25 @@ def sqlite_url(database: str | Path) -> URL:
     return url.set(drivername="sqlite+aiosqlite")
 
 
-def _reading_engine(url: URL, busy_s: float) -> AsyncEngine:
+def _reading_engine(url: URL, connections: int, busy_s: float) -> AsyncEngine:
     engine = create_async_engine(
         url,
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=READERS,
+        pool_size=connections,
         max_overflow=0,
         connect_args={"isolation_level": None, "timeout": busy_s},
     )
     event.listen(engine.sync_engine, "connect", _only_read)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
+
+
+async def _connect_all(engine: AsyncEngine, connections: int) -> None:
+    """Open all connections that an engine may have, so that nobody waits for that later."""
+    async with AsyncExitStack() as stack:
+        for _ in range(connections):
+            # A file is opened when it is read from.
+            await _read_panicked(await stack.enter_async_context(engine.connect()))
 
 
 def _only_read(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -100,27 +100,27 @@ class SqlAlchemyViews:
 
     async def allocations(self, orderid: OrderId) -> tuple[AllocationView, ...]:
         """Return where the lines of an order come from, in the order of their allocation."""
-        return await self._store.read(_allocations, orderid)
+        return await self._store.look(_allocations, orderid)
 
     async def product(self, sku: Sku) -> ProductView | None:
         """Return a product."""
-        return next(iter(await self._store.read(_product, sku)), None)
+        return next(iter(await self._store.look(_product, sku)), None)
 
     async def products(self, after: Sku, limit: int) -> tuple[ProductView, ...]:
         """Return products."""
-        return await self._store.read(_products, after, limit)
+        return await self._store.look(_products, after, limit)
 
     async def order(self, orderid: OrderId) -> OrderView | None:
         """Return an order."""
-        return next(iter(await self._store.read(_order, orderid)), None)
+        return next(iter(await self._store.look(_order, orderid)), None)
 
     async def orders(self, after: OrderId, limit: int) -> tuple[OrderView, ...]:
         """Return orders."""
-        return await self._store.read(_orders, after, limit)
+        return await self._store.look(_orders, after, limit)
 
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:
         """Return customers."""
-        return await self._store.read(_customers, after, limit)
+        return await self._store.look(_customers, after, limit)
 
 
 async def _allocations(connection: AsyncConnection, orderid: OrderId) -> tuple[AllocationView, ...]:

@@ -1,17 +1,21 @@
 """The theatre's database, on real files, with real locks, full disks and killed processes."""
 
+import asyncio
 import os
 import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from trio.testing import wait_all_tasks_blocked
 
 from scentrt.actors.ledger import Ledger, StoredDoses, TheatreStore, Writes, ZoneDoses
 from scentrt.adapters.aio_thread import AioThread
@@ -298,6 +302,26 @@ async def test_a_cancelled_commit_is_finished_and_its_connection_kept(aio: AioTh
         assert await store.panicked()
 
 
+async def test_who_looks_does_not_wait_for_what_is_being_loaded(aio: AioThread, path: Path) -> None:
+    loaded = threading.Event()
+
+    async def load(connection: AsyncConnection) -> None:
+        while not loaded.is_set():  # noqa: ASYNC110  # set in another thread
+            await asyncio.sleep(0.001)
+
+    async def look(connection: AsyncConnection) -> int | None:
+        one: int | None = await connection.scalar(text("SELECT 1"))
+        return one
+
+    async with open_store(aio, path) as store, trio.open_nursery() as loading:
+        for _ in range(10):
+            loading.start_soon(store.read, load)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(30):
+            assert await store.look(look) == 1
+        loaded.set()
+
+
 async def test_a_closed_database_is_unavailable(aio: AioThread) -> None:
     async with open_store(aio, ":memory:") as store:
         pass
@@ -308,7 +332,7 @@ async def test_a_closed_database_is_unavailable(aio: AioThread) -> None:
 async def test_a_database_whose_thread_has_ended_is_unavailable() -> None:
     async with AioThread() as aio:
         engine = create_async_engine("sqlite+aiosqlite://")
-        store = SqlTheatreStore(aio, engine, engine)
+        store = SqlTheatreStore(aio, engine, engine, engine)
     with pytest.raises(StoreUnavailable, match="thread has ended"):
         await store.commit(Writes(panicked=True))
     await store.aclose()

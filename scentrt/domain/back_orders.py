@@ -1,9 +1,17 @@
-"""The back-orders of a product: lines that wait for stock, in the order in which they came."""
+"""The back-orders of a product: lines that wait for stock, in the order in which they came.
 
-from collections import OrderedDict
+Stock that arrives or comes free goes to those who wait before anybody else has it: to the oldest
+whose whole line fits on one batch, then to the next oldest, and so on. What is left is less than
+each of them waits for, and whoever comes then may have it: since no line is split, to hold it back
+would leave it on the shelf while a customer goes without. So a large back-order waits until there
+is room for all of it on one batch at one moment. A delivery of that size is for the oldest who can
+use it, whoever else asks; small ones do not add up for a large line while others buy them.
+"""
+
 from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
+from scentrt.domain.first_fit import FirstFit
 from scentrt.domain.names import OrderId
 
 
@@ -25,17 +33,16 @@ LineT = TypeVar("LineT", bound=Line)
 class BackOrders(Generic[LineT]):
     """Lines of different orders, the oldest first.
 
-    To find the oldest one that fits costs as much as there are different quantities, however many
-    lines wait.
+    The oldest one that fits is found at once, however many wait and whatever they wait for.
     """
 
     def __init__(self, lines: Iterable[LineT] = ()) -> None:
-        self._numbers: dict[OrderId, tuple[int, LineT]] = {}
-        # A plain dict takes longer for its first item the more were removed before it.
-        self._by_quantity: dict[int, OrderedDict[OrderId, int]] = {}
-        self._next = 0
-        for line in lines:
-            self.append(line)
+        self._numbers = {line.orderid: (number, line) for number, line in enumerate(lines)}
+        # The least is wanted here, not the most.
+        self._by_age: FirstFit[int, LineT] = FirstFit(
+            (number, -line.qty, line) for number, line in self._numbers.values()
+        )
+        self._next = len(self._numbers)
 
     def __iter__(self) -> Iterator[LineT]:
         return (line for _, line in self._numbers.values())
@@ -48,21 +55,14 @@ class BackOrders(Generic[LineT]):
     def append(self, line: LineT) -> None:
         """Let a line wait behind all others; its order must have none here yet."""
         self._numbers[line.orderid] = self._next, line
-        self._by_quantity.setdefault(line.qty, OrderedDict())[line.orderid] = self._next
+        self._by_age.put(self._next, -line.qty, line)
         self._next += 1
 
     def remove(self, orderid: OrderId) -> None:
         """Take a line out; it must be here."""
-        _, line = self._numbers.pop(orderid)
-        of_its_size = self._by_quantity[line.qty]
-        del of_its_size[orderid]
-        if not of_its_size:
-            del self._by_quantity[line.qty]
+        number, _ = self._numbers.pop(orderid)
+        self._by_age.remove(number)
 
     def oldest_within(self, most: int) -> LineT | None:
         """Return the oldest line of at most so many; None where there is none."""
-        heads = (
-            next(iter(lines.items())) for qty, lines in self._by_quantity.items() if qty <= most
-        )
-        oldest = min(heads, key=lambda head: head[1], default=None)
-        return None if oldest is None else self._numbers[oldest[0]][1]
+        return self._by_age.first(-most)

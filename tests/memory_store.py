@@ -7,11 +7,15 @@ from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import StoreUnavailable
 from tests.memory_stock import MemoryStock
 
+ENOUGH = 1_000_000
+"""More commits than any test makes."""
+
 
 class MemoryStore:
     """Keep what is committed for as long as this object lives.
 
-    `readable` and `writable` switch the failures, `commit_s` is how long a commit takes. `commits`
+    `readable` and `writable` switch the failures, `commits_left` is after how many commits they
+    begin to fail, `commit_s` how long a commit takes. `commits`
     are those that succeeded; `attempted_at` has the time of every one, failed or not. `stock` is
     what units of work change.
     """
@@ -19,6 +23,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.readable = True
         self.writable = True
+        self.commits_left = ENOUGH
         self.commit_s = 0.0
         self.commits: list[Writes] = []
         self.attempted_at: list[float] = []
@@ -43,7 +48,8 @@ class MemoryStore:
         self.attempted_at.append(trio.current_time())
         with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
             await trio.sleep(self.commit_s)
-        await self._answer(able=self.writable)
+        await self._answer(able=self.writable and self.commits_left > 0)
+        self.commits_left -= 1
         if writes.units:
             self.stock.commit(writes.units)
         self.commits.append(writes)

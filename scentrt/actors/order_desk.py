@@ -56,7 +56,7 @@ class OrderDesk:
     async def _in_a_unit(self, command: Command[R]) -> R:
         async with self._new_unit() as uow:
             answer = await work_through(command, uow)
-            skus = {sku for sku, _ in uow.changes.unsettled}
+            skus = [sku for sku, _ in uow.changes.unsettled]
             with trio.CancelScope(shield=True):  # or nobody would tell the products of it
                 await uow.commit()
         self._settle(skus)

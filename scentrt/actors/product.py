@@ -2,11 +2,12 @@
 
 Everything that waits in its mailbox is decided in memory as one unit of work, handed to the ledger,
 and answered when it is on disk. While a unit is under way the next one gathers, so under load units
-grow by themselves; there is never a second one under way.
+grow by themselves; there is never a second one under way. A unit that changes very much is handed
+over in parts, one after the other, so that others are written in between.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -56,7 +57,7 @@ class CarryOut(Message[R | StockError | StoreUnavailable]):
 
 @dataclass(frozen=True, slots=True)
 class Settle(Message[None]):
-    """Accepted orders have left something to be done."""
+    """Accepted orders have left something to be done. Answered when it was tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,14 @@ class ProductActor:
             match envelope.message:
                 case Settle():
                     self._has_to_settle = True
+                    envelopes.append(envelope)
                 case Overtaken():
                     self._forget()
                 case _:
                     envelopes.append(envelope)
         return envelopes
 
-    async def _serve(self, envelopes: Sequence[Envelope]) -> None:
+    async def _serve(self, envelopes: list[Envelope]) -> None:
         try:
             try:
                 await self._serve_together(envelopes)
@@ -151,33 +153,50 @@ class ProductActor:
         except StoreUnavailable as error:
             envelope.answer(error)
 
-    async def _serve_together(self, envelopes: Sequence[Envelope]) -> None:
+    async def _serve_together(self, envelopes: list[Envelope]) -> None:
+        """Serve them as one unit of work, and take off the list who has been answered."""
         product, self._product = self._product, None  # what is not stored is not remembered
         async with self._new_unit() as uow:
             if product is not None:
                 uow.products.keep(product)
+            answers: list[object] = []
+
+            async def commit() -> None:
+                with trio.CancelScope(shield=True):  # so that who asked hears the truth
+                    await uow.commit()
+                for envelope, answer in zip(envelopes, answers, strict=False):
+                    envelope.answer(answer)
+                del envelopes[: len(answers)]
+                answers.clear()
+                self._has_to_settle = True  # until the rest of it is stored too
+
             if self._may_have_to_settle or self._has_to_settle:
                 for command in await uow.orders.unsettled(self.sku):
-                    await work_through(command, uow)
-            answers = []
-            for number, envelope in enumerate(envelopes, 1):
-                answers.append(await _answer_to(envelope.message, uow))
+                    await work_through(command, uow, commit)
+                    if uow.is_full:
+                        await commit()
+            for number, envelope in enumerate(tuple(envelopes), 1):
+                answers.append(await _answer_to(envelope.message, uow, commit))
                 if number % COMMANDS_PER_TURN == 0:
                     await trio.lowlevel.checkpoint()
             product = uow.products.seen.get(self.sku)
-            with trio.CancelScope(shield=True):  # so that who asked hears the truth
-                await uow.commit()
+            await commit()
         self._product, self._may_have_to_settle, self._has_to_settle = product, False, False
-        for envelope, answer in zip(envelopes, answers, strict=True):
-            envelope.answer(answer)
 
 
-async def _answer_to(message: Message[Any], uow: AbstractUnitOfWork) -> object:
-    assert isinstance(message, CarryOut)
-    try:
-        return await work_through(message.command, uow)
-    except StockError as error:
-        return error
+async def _answer_to(
+    message: Message[Any], uow: AbstractUnitOfWork, commit: Callable[[], Awaitable[None]]
+) -> object:
+    match message:
+        case CarryOut(command):
+            try:
+                return await work_through(command, uow, commit)
+            except StockError as error:
+                return error
+        case Settle():  # which has been done before everything else
+            return None
+        case _:
+            raise TypeError(f"{message} is not for a product")
 
 
 def _answer_all(envelopes: Sequence[Envelope], answer: object) -> None:

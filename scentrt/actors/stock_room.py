@@ -1,6 +1,7 @@
 """The stock room: an actor for every product that is asked for, and who finds it."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn, TypeVar
@@ -12,6 +13,7 @@ from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, Overtaken, Produc
 from scentrt.domain.commands import Allocate, Command, OfBatch, OfManyProducts, OfProduct
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.errors import (
+    ActorError,
     ActorStopped,
     Busy,
     OrderCancelled,
@@ -21,6 +23,10 @@ from scentrt.errors import (
     UnknownBatch,
 )
 from scentrt.service_layer.messagebus import work_through
+
+SETTLED_AT_ONCE = 16
+"""Products that do at once what orders have left to be done: enough to fill the ledger's
+transactions, and so few that waking them all takes a millisecond."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,8 @@ class StockRoom:
         self._actors: dict[Sku, ProductActor] = {}
         self._nursery: trio.Nursery | None = None
         self._has_left = trio.Event()
+        self._unsettled: OrderedDict[Sku, None] = OrderedDict()
+        self._settlers = trio.lowlevel.ParkingLot()
         self._with_many = False
         self._cancelled: dict[OrderId, None] = {}  # and asked for again
 
@@ -57,6 +65,8 @@ class StockRoom:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                for _ in range(SETTLED_AT_ONCE):
+                    nursery.start_soon(self._settle_one_by_one)
                 task_status.started()
                 while True:
                     self._has_left = trio.Event()
@@ -83,6 +93,9 @@ class StockRoom:
                 return await self._handle_many(command)
             case _:
                 raise TypeError(f"{command} is not for a product")
+        if sku in self._unsettled:  # what was accepted before comes first
+            del self._unsettled[sku]
+            self._ref(sku).tell(Settle(), urgent=True)
         answer: R | StockError | StoreUnavailable
         answer = await self._ref(sku).ask(CarryOut(command))
         if isinstance(answer, OrderCancelled):
@@ -92,13 +105,22 @@ class StockRoom:
         return answer
 
     def settle(self, skus: Iterable[Sku]) -> None:
-        """Have products do what accepted orders have left to be done. Never waits.
+        """Have products do what accepted orders have left to be done, a few at a time. Never waits.
 
-        Once the stock room is closed, that is left to its next start.
+        A product does it before what it is asked from now on. Once the stock room is closed, that
+        is left to its next start.
         """
-        for sku in skus:
-            with suppress(ActorStopped):
-                self._ref(sku).tell(Settle(), urgent=True)
+        self._unsettled.update(dict.fromkeys(skus))
+        self._settlers.unpark(count=len(self._unsettled))
+
+    async def _settle_one_by_one(self) -> NoReturn:
+        while True:
+            while not self._unsettled:
+                await self._settlers.park()
+            sku, _ = self._unsettled.popitem(last=False)
+            # Whatever keeps it from being done, the product's actor tries again by itself.
+            with suppress(ActorError):
+                await self._ref(sku).ask(Settle(), urgent=True)
 
     async def _handle_many(self, command: OfManyProducts[R]) -> R:
         """Carry a command out past the actors: in one unit of work, on what is stored."""

@@ -143,6 +143,7 @@ class Deallocated:
     orderid: OrderId
     sku: Sku
     qty: int
+    batchref: BatchRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,15 @@ class BatchQuantityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchShrinking:
+    """A batch is on its way to a lower quantity: so many for now, more lines have to go."""
+
+    ref: BatchRef
+    sku: Sku
+    qty: int
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRescheduled:
     """A batch arrives at another time, or where `eta` is None, has arrived."""
 
@@ -218,5 +228,6 @@ StockEvent = (
     | LineCancelled
     | BatchCreated
     | BatchQuantityChanged
+    | BatchShrinking
     | BatchRescheduled
 )

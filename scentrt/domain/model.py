@@ -1,17 +1,18 @@
 """Products, their batches, and the order lines that are allocated to them.
 
 A line belongs to a product once: it is on one batch, or waits among the back-orders. Stock in the
-warehouse goes first, then what arrives earliest. Totals are kept, so that no decision costs more
-because many lines are there already.
+warehouse goes first, then what arrives earliest. Totals are kept, and batches by the room that they
+have, so that no decision costs more because many lines or batches are there already.
 
 The model is that of *Architecture Patterns with Python* (Percival and Gregory), with back-orders,
 arrivals and cancellations added.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Self
+from typing import Self, TypeAlias
 
 from scentrt.domain.back_orders import BackOrders
 from scentrt.domain.events import (
@@ -21,13 +22,21 @@ from scentrt.domain.events import (
     BatchCreated,
     BatchQuantityChanged,
     BatchRescheduled,
+    BatchShrinking,
     Deallocated,
     LineCancelled,
     OutOfStock,
     StockEvent,
 )
+from scentrt.domain.first_fit import FirstFit
 from scentrt.domain.names import BatchRef, OrderId, Sku, check_quantity
 from scentrt.errors import BatchConflict, LineConflict, UnknownBatch
+
+LINES_LET_GO_PER_STEP = 1_000
+"""Lines that a shrinking batch lets go of in one step, in less than a millisecond."""
+
+LINES_DISPLACED_PER_STEP = 100
+"""Lines that it tells in one step to need another place, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,10 @@ class Batch:
         return line
 
 
+Preference: TypeAlias = tuple[bool, date, int]
+"""Batches by who is asked first: the warehouse, the earliest, what was made known first."""
+
+
 class Product:
     """All batches of one SKU and the lines on them: what must be consistent with itself.
 
@@ -151,7 +164,14 @@ class Product:
         self.batches = list(batches)
         self.version_number = version_number
         self.events: list[StockEvent] = []
-        self._by_preference = sorted(self.batches)
+        self._by_ref = {batch.reference: batch for batch in self.batches}
+        self._preferences = {
+            batch.reference: _preference(batch, number) for number, batch in enumerate(self.batches)
+        }
+        self._room: FirstFit[Preference, Batch] = FirstFit(
+            (self._preferences[batch.reference], batch.available_quantity, batch)
+            for batch in self._by_ref.values()
+        )
         self._batch_of = {line.orderid: batch for batch in self.batches for line in batch.lines}
         self._back_orders: BackOrders[OrderLine] = BackOrders(back_orders)
 
@@ -165,7 +185,7 @@ class Product:
 
     def batch(self, ref: BatchRef) -> Batch | None:
         """Return the batch of this reference."""
-        return next((batch for batch in self.batches if batch.reference == ref), None)
+        return self._by_ref.get(ref)
 
     def line(self, orderid: OrderId) -> OrderLine | None:
         """Return the line that an order has of this product, allocated or back-ordered."""
@@ -228,6 +248,7 @@ class Product:
             self._back_orders.remove(orderid)
         else:
             batch.deallocate(line)
+            self._note_room(batch)
         ref = None if batch is None else batch.reference
         self._changed(LineCancelled(line.orderid, line.sku, line.qty, ref))
         return line
@@ -242,8 +263,11 @@ class Product:
         """
         known = self.batch(batch.reference)
         if known is None:
+            preference = _preference(batch, len(self.batches))
             self.batches.append(batch)
-            self._by_preference = sorted(self.batches)
+            self._by_ref[batch.reference] = batch
+            self._preferences[batch.reference] = preference
+            self._room.put(preference, batch.available_quantity, batch)
             qty, eta = batch.as_told
             self._changed(BatchCreated(batch.reference, batch.sku, qty, eta))
         elif not known.is_same(batch):
@@ -258,17 +282,43 @@ class Product:
           UnknownBatch: there is no such batch.
           InvalidQuantity: `qty` is not one.
         """
+        for _ in self.changing_batch_quantity(ref, qty):
+            pass
+
+    def changing_batch_quantity(self, ref: BatchRef, qty: int) -> Iterator[None]:
+        """Change it as `change_batch_quantity` does, in steps of less than a millisecond each.
+
+        The lines that were told to be `Deallocated` have to be allocated or back-ordered before the
+        next step, and nothing else may be asked of the product before the last. What was told by
+        then may be stored: the batch then has what it shall have, and besides what those lines need
+        that have not been told of yet. Raises at once what `change_batch_quantity` does.
+        """
         batch = self._known_batch(ref)
         check_quantity(qty, least=0)
+        return self._changing_quantity(batch, qty)
+
+    def _changing_quantity(self, batch: Batch, qty: int) -> Iterator[None]:
+        ref = batch.reference
         if qty == batch.purchased_quantity:
             return
         batch.purchased_quantity = qty
-        displaced = []
+        displaced: deque[OrderLine] = deque()
+        untold = 0
         while batch.available_quantity < 0:
-            displaced.append(batch.deallocate_latest())
-        for line in reversed(displaced):  # who came first is the first to get another place
+            line = batch.deallocate_latest()
             del self._batch_of[line.orderid]
-            self._changed(Deallocated(line.orderid, line.sku, line.qty))
+            displaced.appendleft(line)
+            untold += line.qty
+            if len(displaced) % LINES_LET_GO_PER_STEP == 0:
+                yield
+        self._note_room(batch)
+        while displaced:  # who came first is the first to get another place
+            line = displaced.popleft()
+            untold -= line.qty
+            self._changed(Deallocated(line.orderid, line.sku, line.qty, ref))
+            if displaced and len(displaced) % LINES_DISPLACED_PER_STEP == 0:
+                self._changed(BatchShrinking(ref, self.sku, qty + untold))
+                yield
         self._changed(BatchQuantityChanged(ref, self.sku, qty))
 
     def change_batch_eta(self, ref: BatchRef, eta: date | None) -> None:
@@ -280,7 +330,10 @@ class Product:
         batch = self._known_batch(ref)
         if eta != batch.eta:
             batch.eta = eta
-            self._by_preference = sorted(self.batches)
+            before = self._preferences[ref]
+            self._preferences[ref] = _preference(batch, before[-1])
+            self._room.remove(before)
+            self._room.put(self._preferences[ref], batch.available_quantity, batch)
             self._changed(BatchRescheduled(ref, self.sku, eta))
 
     def _has(self, line: OrderLine) -> bool:
@@ -296,17 +349,25 @@ class Product:
         return batch
 
     def _oldest_that_fits(self) -> OrderLine | None:
-        most = max((batch.available_quantity for batch in self.batches), default=0)
-        return self._back_orders.oldest_within(most)
+        return self._back_orders.oldest_within(self._room.largest)
 
     def _first_with_room_for(self, line: OrderLine) -> Batch | None:
-        return next((batch for batch in self._by_preference if batch.can_allocate(line)), None)
+        batch = self._room.first(line.qty)
+        return batch if batch is not None and batch.can_allocate(line) else None
 
     def _put(self, line: OrderLine, batch: Batch) -> None:
         batch.allocate(line)
+        self._note_room(batch)
         self._batch_of[line.orderid] = batch
         self._changed(Allocated(line.orderid, line.sku, line.qty, batch.reference))
+
+    def _note_room(self, batch: Batch) -> None:
+        self._room.resize(self._preferences[batch.reference], batch.available_quantity)
 
     def _changed(self, event: StockEvent) -> None:
         self.version_number += 1
         self.events.append(event)
+
+
+def _preference(batch: Batch, number: int) -> Preference:
+    return batch.eta is not None, batch.eta or date.min, number

@@ -16,6 +16,7 @@ from scentrt.domain.events import (
     BatchCreated,
     BatchQuantityChanged,
     BatchRescheduled,
+    BatchShrinking,
     Deallocated,
     LineCancelled,
     OutOfStock,
@@ -85,8 +86,6 @@ class Changes:
     The products of `overtaken` change past whoever has them in memory: their versions go up from
     what they are, from 0 where there is no such product, so that what others have decided on an
     earlier one is refused.
-
-    `resized` is the batch whose quantity has changed last: what is displaced comes from there.
     """
 
     versions: dict[Sku, Version] = field(default_factory=dict)
@@ -106,7 +105,6 @@ class Changes:
     counted_on: dict[OrderId, None] = field(default_factory=dict)
     deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
-    resized: BatchRef | None = None
     _between: set[LineKey] = field(default_factory=set)
 
     @property
@@ -156,9 +154,8 @@ class Changes:
                 self.lines.remove((sku, orderid))
             case BatchCreated(ref):
                 self.new_batches[ref] = event
-            case BatchQuantityChanged(ref, _, qty):
+            case BatchQuantityChanged(ref, _, qty) | BatchShrinking(ref, _, qty):
                 self.quantities[ref] = qty
-                self.resized = ref
             case BatchRescheduled(ref, _, eta):
                 self.etas[ref] = eta
             case OutOfStock():

@@ -69,12 +69,16 @@ class Outgoing:
     """Put down what one unit of work has to tell. What is told twice in it is sent once."""
 
     def __init__(self, outlets: Outlets) -> None:
+        self._outlets = outlets
+        self._mailed: set[str] = set()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, after what was put down so far has been stored."""
         self.deliveries: list[NewDelivery] = []
         self.letters: list[Letter] = []
-        self._outlets = outlets
         self._created_ms = time.time() * 1000
         self._time_hex = f"{int(self._created_ms):012x}"
-        self._mailed: set[str] = set()
 
     def publish(self, channel: str, message: dict[str, str | int]) -> None:
         """Tell all who listen to a channel of Redis; without a Redis nobody does."""

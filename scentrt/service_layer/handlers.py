@@ -4,7 +4,7 @@ Handlers work within a unit of work that somebody else opens and commits. A comm
 raises a `StockError` has changed nothing.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import trio
@@ -31,6 +31,7 @@ from scentrt.domain.events import (
     BatchCreated,
     BatchQuantityChanged,
     BatchRescheduled,
+    BatchShrinking,
     Deallocated,
     LineCancelled,
     OutOfStock,
@@ -52,8 +53,8 @@ from scentrt.errors import (
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.unit_of_work import AbstractUnitOfWork
 
-BACK_ORDERS_PER_TURN = 64
-"""How many are filled before the theatre gets its turn, in less than a millisecond."""
+BACK_ORDERS_PER_STEP = 64
+"""How many are filled before what follows from that is looked at, in less than a millisecond."""
 
 BATCHES_PER_TURN = 256
 """How many of an import are looked at before it does, in less than a millisecond."""
@@ -85,8 +86,9 @@ async def allocate(command: Allocate, uow: AbstractUnitOfWork) -> BatchRef | Non
 
 
 async def change_batch_quantity(command: ChangeBatchQuantity, uow: AbstractUnitOfWork) -> None:
-    """Set how many a batch has."""
-    (await _product_of(command.ref, uow)).change_batch_quantity(command.ref, command.qty)
+    """Set how many a batch has, in steps, since a hundred thousand lines may have to go."""
+    product = await _product_of(command.ref, uow)
+    uow.steps.append(product.changing_batch_quantity(command.ref, command.qty))
 
 
 async def change_batch_eta(command: ChangeBatchEta, uow: AbstractUnitOfWork) -> None:
@@ -210,7 +212,7 @@ async def reallocate(event: Deallocated, uow: AbstractUnitOfWork) -> None:
     ref = product.allocate(line)
     if ref is None:
         product.back_order(line)
-    elif ref != uow.changes.resized:  # there may be room for it where it was, if not for others
+    elif ref != event.batchref:  # there may be room for it where it was, if not for others
         _write_that_it_comes("has been moved to another delivery", line, ref, product, uow)
 
 
@@ -218,10 +220,14 @@ async def fill_back_orders(
     message: BatchCreated | BatchQuantityChanged | LineCancelled | FillBackOrders,
     uow: AbstractUnitOfWork,
 ) -> None:
-    """Give what has come free to those who wait."""
+    """Give what has come free to those who wait, in steps, since all of them may do."""
     product = await _product(message.sku, uow)
-    while not product.fill_back_orders(BACK_ORDERS_PER_TURN):
-        await trio.lowlevel.checkpoint()
+    uow.steps.append(_filling_back_orders(product))
+
+
+def _filling_back_orders(product: Product) -> Iterator[None]:
+    while not product.fill_back_orders(BACK_ORDERS_PER_STEP):
+        yield
 
 
 async def publish_allocated_event(event: Allocated, uow: AbstractUnitOfWork) -> None:
@@ -329,5 +335,6 @@ EVENT_HANDLERS: Mapping[type, tuple[Handler, ...]] = {
     LineCancelled: (remove_allocation_from_read_model, fill_back_orders),
     BatchCreated: (fill_back_orders,),
     BatchQuantityChanged: (fill_back_orders,),
+    BatchShrinking: (),
     BatchRescheduled: (),
 }

@@ -31,6 +31,10 @@ class AbstractRepository(ABC):
             if before != self.seen[sku].version_number
         }
 
+    def stored(self) -> None:
+        """Note that all products are stored as they are now."""
+        self._as_read = {sku: product.version_number for sku, product in self.seen.items()}
+
     def add(self, product: Product) -> None:
         """Put in a product that is not there yet."""
         self.seen[product.sku] = product

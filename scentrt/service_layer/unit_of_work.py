@@ -5,6 +5,8 @@ and notifications.
 """
 
 from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,10 @@ from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 
 __all__ = ["AbstractNotifications", "AbstractOrders", "AbstractRepository", "AbstractUnitOfWork"]
 
+ROWS_PER_COMMIT = 1_000
+"""How many rows a unit changes before it is full: some ten milliseconds of the one writer's time,
+in which everybody else waits."""
+
 
 class AbstractUnitOfWork(ABC):
     """Work on products and orders; leaving the block without a commit forgets all of it::
@@ -25,6 +31,10 @@ class AbstractUnitOfWork(ABC):
             ...
             await uow.commit()
 
+    What is too much for one transaction is done in steps, in `steps`: after each of them, with all
+    that follows from it, everything holds together and may be committed, and the unit goes on. So a
+    process that is killed in between has done a part of it, and lost nothing.
+
     Nothing is locked meanwhile. The versions of the products are checked when it is committed, so
     of two units that changed the same product side by side, the later one is refused.
     """
@@ -33,6 +43,7 @@ class AbstractUnitOfWork(ABC):
     orders: AbstractOrders
     changes: Changes
     outgoing: Outgoing
+    steps: deque[Iterator[None]]
 
     def __init__(self, outlets: Outlets) -> None:
         self._outlets = outlets
@@ -49,25 +60,31 @@ class AbstractUnitOfWork(ABC):
     ) -> None:
         self.rollback()
 
-    def collect_new_events(self) -> list[StockEvent]:
-        """Take the events off all products that this unit has seen, noting what they change."""
-        events: list[StockEvent] = []
-        for product in self.products.seen.values():
-            if product.events:
-                events += product.events
-                product.events.clear()
-        for event in events:
-            self.changes.note(event)
-        return events
+    @property
+    def is_full(self) -> bool:
+        """Whether what has changed since the last commit is enough for a transaction."""
+        return self.changes.rows >= ROWS_PER_COMMIT
+
+    def collect_new_events(self) -> Iterator[StockEvent]:
+        """Take the events off all products that this unit has seen, noting what each changes.
+
+        Those that are raised meanwhile come too, behind the others of their product.
+        """
+        for product in tuple(self.products.seen.values()):
+            while product.events:
+                event = product.events.pop(0)
+                self.changes.note(event)
+                yield event
 
     async def commit(self) -> None:
-        """Store everything, in one transaction; it is on disk on return. Once for each block.
+        """Store everything since the last commit, in one transaction; it is on disk on return.
 
         Raises:
           UnitRefused: a product has changed since it was read, or a name was taken meanwhile.
-          StoreUnavailable: the database is away. In either case nothing is stored.
+          StoreUnavailable: the database is away. In either case nothing is stored, and the block
+            has to be left.
         """
-        self.collect_new_events()
+        deque(self.collect_new_events(), maxlen=0)
         changes = self.changes
         changes.versions = self.products.versions
         changes.deliveries = self.outgoing.deliveries
@@ -75,6 +92,9 @@ class AbstractUnitOfWork(ABC):
         assert not changes.homeless, f"lines would be forgotten: {changes.homeless}"
         if changes.rows:
             await self._commit(changes)
+            self.products.stored()
+            self.changes = Changes()
+            self.outgoing.begin()
 
     def rollback(self) -> None:
         """Forget what was not committed."""
@@ -84,6 +104,7 @@ class AbstractUnitOfWork(ABC):
         self.products = self._new_repository()
         self.changes = Changes()
         self.outgoing = Outgoing(self._outlets)
+        self.steps = deque()
 
     @abstractmethod
     def _new_repository(self) -> AbstractRepository: ...

@@ -18,6 +18,7 @@ import trio
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.delivery_store import SqlDeliveryStore
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
+from scentrt.domain import model as stock_rules
 from scentrt.domain.commands import (
     Allocate,
     CancelOrder,
@@ -28,6 +29,7 @@ from scentrt.domain.commands import (
 )
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.service_layer import handlers, unit_of_work
 from scentrt.service_layer.deliveries import Kind
 from scentrt.service_layer.messagebus import MessageBus
 from tests.stock_stage import stock_in_sql
@@ -36,6 +38,10 @@ SKUS = [Sku(f"SCENT-{number}") for number in range(4)]
 REFS = [BatchRef(f"b-{number}-{sku}") for sku in SKUS for number in range(2)]
 FIRST_QUANTITY = 1_000
 ASKERS = 12
+
+# What is displaced and what is filled is stored in parts, so that many are killed between two.
+stock_rules.LINES_DISPLACED_PER_STEP = handlers.BACK_ORDERS_PER_STEP = 5
+unit_of_work.ROWS_PER_COMMIT = 20
 
 
 def say(*what: object) -> None:

@@ -13,22 +13,30 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from trio.testing import MockClock
 
-from scentrt.actors.product import IDLE_S
+from scentrt.actors.product import IDLE_S, RETRY_S
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
 from scentrt.adapters.unit_of_work import SqlAlchemyUnitOfWork
-from scentrt.domain.commands import Allocate, Command
+from scentrt.domain.commands import Allocate, ChangeBatchQuantity, Command
 from scentrt.domain.model import Product
-from scentrt.domain.names import OrderId, Sku
+from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.errors import StoreUnavailable
 from scentrt.service_layer.deliveries import Outlets
 from scentrt.service_layer.messagebus import MessageBus
 from tests.memory_stock import Tables
-from tests.memory_store import MemoryStore
+from tests.memory_store import ENOUGH, MemoryStore
 from tests.stock_stage import StockStage, open_stock, stock_in_sql
 from tests.stored_stock import read_tables, wrong_totals
 from tests.trio_host import TrioHost
-from tests.unit.stock_histories import StockHistories, orderids, quantities, skus
+from tests.unit.stock_histories import (
+    StockHistories,
+    holdings,
+    in_small_parts,
+    orderids,
+    quantities,
+    refs,
+    skus,
+)
 
 R = TypeVar("R")
 
@@ -60,6 +68,26 @@ class OverMemory(StockHistories):
             with pytest.raises(StoreUnavailable):
                 self.handle(Allocate(orderid, sku, qty))
             self.store.writable = True
+
+    @rule(ref=refs, qty=holdings, commits=st.integers(0, 4))
+    def change_quantity_until_the_database_goes(
+        self, ref: BatchRef, qty: int, commits: int
+    ) -> None:
+        """It may be done by then, or in part: no line is lost, and the batch is on its way."""
+        if ref not in self.batches:
+            return
+        sku, before, eta = self.batches[ref]
+        self.store.commits_left = commits
+        try:
+            self.handle(ChangeBatchQuantity(ref, qty))
+        except StoreUnavailable:
+            now = self.tables().batches[ref].qty
+            assert min(before, qty) <= now <= max(before, qty)
+        else:
+            now = qty
+        self.store.commits_left = ENOUGH
+        self.batches[ref] = sku, now, eta
+        self.host.run(trio.sleep, 2 * RETRY_S)
 
     @rule(factor=st.sampled_from([0.5, 2]))
     def wait(self, factor: float) -> None:
@@ -129,12 +157,14 @@ class OverSql(StockHistories):
 
 
 @pytest.mark.soak
-def test_promises_hold_in_every_history_of_the_actors() -> None:
+def test_promises_hold_in_every_history_of_the_actors(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_small_parts(monkeypatch)
     run_state_machine_as_test(OverMemory)
 
 
 @pytest.mark.soak
-def test_promises_hold_in_every_history_on_disk() -> None:
+def test_promises_hold_in_every_history_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_small_parts(monkeypatch)
     # A fiftieth of the usual number: every step is some commits.
     examples = settings().max_examples // 50
     run_state_machine_as_test(OverSql, settings=settings(max_examples=examples))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from scentrt.domain import first_fit, model
 from scentrt.domain.commands import (
     Allocate,
     CancelOrder,
@@ -37,6 +38,7 @@ from scentrt.errors import (
     UnknownBatch,
     UnknownOrder,
 )
+from scentrt.service_layer import handlers, unit_of_work
 from scentrt.service_layer.changes import LineKey
 from tests.goods import LATER, PINE, SEA, TODAY, TOMORROW
 from tests.memory_stock import Tables
@@ -49,6 +51,15 @@ orderids = st.sampled_from([OrderId(f"o-{n}") for n in range(6)])
 etas = st.sampled_from([None, TODAY, TOMORROW, LATER])
 quantities = st.integers(1, 6)
 holdings = st.integers(0, 12)
+
+
+def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything done in the smallest steps, each of which is stored."""
+    monkeypatch.setattr(first_fit, "SHELF", 1)
+    monkeypatch.setattr(model, "LINES_LET_GO_PER_STEP", 1)
+    monkeypatch.setattr(model, "LINES_DISPLACED_PER_STEP", 1)
+    monkeypatch.setattr(handlers, "BACK_ORDERS_PER_STEP", 1)
+    monkeypatch.setattr(unit_of_work, "ROWS_PER_COMMIT", 1)
 
 
 class StockHistories(RuleBasedStateMachine):
@@ -125,8 +136,14 @@ class StockHistories(RuleBasedStateMachine):
         elif self.orders.get(orderid, ()) is None:
             with pytest.raises(OrderCancelled):
                 self.handle(command)
-        elif self.handle(command) is not None:
-            self.lines[sku, orderid] = qty
+        elif (sku, orderid) in self.lines:
+            self.handle(command)
+        else:
+            # What nobody who waits can use is for whoever comes.
+            has_room = any(room >= qty for room in self.rooms(sku))
+            assert (self.handle(command) is not None) == has_room
+            if has_room:
+                self.lines[sku, orderid] = qty
 
     @rule(ref=refs, qty=holdings)
     def change_quantity(self, ref: BatchRef, qty: int) -> None:
@@ -224,6 +241,15 @@ class StockHistories(RuleBasedStateMachine):
                 lines = [(sku, line.orderid) for line in batch.lines]
                 refs = tables.allocations.items()
                 assert lines == [key for key, ref in refs if ref == batch.reference], "in order"
+
+    def rooms(self, sku: Sku) -> list[int]:
+        """How many each batch of a product has that are not allocated, by what is stored."""
+        tables = self.tables()
+        rooms = {ref: b.qty for ref, b in tables.batches.items() if b.sku == sku}
+        for key, ref in tables.allocations.items():
+            if key[0] == sku:
+                rooms[ref] -= tables.lines[key]
+        return list(rooms.values())
 
     def has_product(self, sku: Sku) -> bool:
         return any(of_sku == sku for of_sku, _, _ in self.batches.values())

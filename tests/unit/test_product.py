@@ -2,6 +2,7 @@
 
 import pytest
 
+from scentrt.domain import model
 from scentrt.domain.events import (
     Allocated,
     BackOrdered,
@@ -9,6 +10,7 @@ from scentrt.domain.events import (
     BatchCreated,
     BatchQuantityChanged,
     BatchRescheduled,
+    BatchShrinking,
     Deallocated,
     LineCancelled,
     OutOfStock,
@@ -152,13 +154,51 @@ def test_of_a_shrinking_batch_the_lines_allocated_last_give_way() -> None:
     events_of(desks)
     desks.change_batch_quantity(B1, 19)
     assert desks.events == [
-        Deallocated(O1, SEA, 10),
-        Deallocated(O2, SEA, 10),
+        Deallocated(O1, SEA, 10, B1),
+        Deallocated(O2, SEA, 10, B1),
         BatchQuantityChanged(B1, SEA, 19),
     ]
     assert desks.batches[0].available_quantity == 9
     assert desks.version_number == 6
     assert (desks.line(O3), desks.line(O1)) == (line("o-3", 10), None)
+
+
+def test_a_batch_shrinks_in_steps_between_which_it_has_what_its_lines_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model, "LINES_LET_GO_PER_STEP", 2)
+    monkeypatch.setattr(model, "LINES_DISPLACED_PER_STEP", 2)
+    desks = product(batch("b-1", 20))
+    for number, qty in enumerate((3, 4, 4, 4, 4)):
+        desks.allocate(line(f"o-{number}", qty))
+    events_of(desks)
+    steps = [events_of(desks) for _ in desks.changing_batch_quantity(B1, 5)]
+    assert [step for step in steps if step] == [
+        [
+            Deallocated(OrderId("o-1"), SEA, 4, B1),
+            Deallocated(OrderId("o-2"), SEA, 4, B1),
+            BatchShrinking(B1, SEA, 13),
+        ]
+    ]
+    assert len(steps) == 3, "it lets go of two lines at a time, and then tells of two at a time"
+    assert desks.events == [
+        Deallocated(OrderId("o-3"), SEA, 4, B1),
+        Deallocated(OrderId("o-4"), SEA, 4, B1),
+        BatchQuantityChanged(B1, SEA, 5),
+    ]
+
+
+def test_on_its_way_down_a_batch_is_never_told_to_have_more_than_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model, "LINES_DISPLACED_PER_STEP", 1)
+    desks = product(batch("b-1", 12))
+    for orderid, qty in (("o-1", 1), ("o-2", 10), ("o-3", 1)):
+        desks.allocate(line(orderid, qty))
+    for _ in desks.changing_batch_quantity(B1, 9):
+        pass
+    told = [e.qty for e in desks.events if isinstance(e, BatchShrinking | BatchQuantityChanged)]
+    assert told == [10, 9]
 
 
 def test_a_batch_can_shrink_to_nothing_and_not_below() -> None:
@@ -267,7 +307,7 @@ def test_a_cancelled_back_order_waits_no_more() -> None:
 # Cost
 
 
-def test_nothing_costs_more_because_many_lines_are_there_already() -> None:
+def test_nothing_costs_more_because_many_lines_and_batches_are_there_already() -> None:
     """Counted in comparisons of lines and batches, which is what a search would show in."""
 
     def cost(lines: int) -> int:
@@ -288,8 +328,9 @@ def test_nothing_costs_more_because_many_lines_are_there_already() -> None:
         full, shipment = CountingBatch(B1, SEA, 4 * lines), CountingBatch(B2, SEA, 1, TODAY)
         for number in range(lines):
             full.allocate(line(f"before-{number}", 4))
-        waiting = [line(f"waiting-{number}", 5) for number in range(lines)]
-        desks = Product(SEA, [full, shipment], lines, waiting)
+        empty = [CountingBatch(BatchRef(f"empty-{number}"), SEA, 0) for number in range(lines)]
+        waiting = [line(f"waiting-{number}", 5 + number) for number in range(lines)]
+        desks = Product(SEA, [*empty, full, shipment], lines, waiting)
         counted = 0
         desks.allocate(line("o-1", 1))
         desks.allocate(line("o-1", 1))
@@ -300,6 +341,8 @@ def test_nothing_costs_more_because_many_lines_are_there_already() -> None:
         desks.change_batch_quantity(B1, 4 * lines - 1)
         desks.change_batch_quantity(B1, 4 * lines + 2)
         desks.fill_back_orders()
+        desks.change_batch_eta(B2, None)
+        desks.add_batch(CountingBatch(BatchRef("b-3"), SEA, 1))
         return counted
 
     assert cost(20_000) == cost(2)

@@ -162,7 +162,9 @@ class StockCommands:
         """Allocate a line to the batch that serves it first: the warehouse, then by ETA.
 
         The same line again changes nothing. Out of stock, it is answered the same and the stock
-        team is told; look at `/orders/{orderid}`. A cancelled order takes no line any more.
+        team is told; look at `/orders/{orderid}`. What is there is for whoever asks first: those on
+        back-order have been offered it before, and it is too little for each of them. A cancelled
+        order takes no line any more.
         """
         line = await read(NewLine, request)
         await self._bus.handle(line.command())
@@ -171,7 +173,8 @@ class StockCommands:
     async def add_batch(self, request: Request) -> Response:
         """Make a batch known, in the warehouse or, with an `eta`, on its way.
 
-        The same batch again changes nothing. Back-orders are filled from it, the oldest first.
+        The same batch again changes nothing. Back-orders are filled from it before anybody else
+        gets any of it, the oldest first, each whose whole line fits on one batch.
         """
         batch = await read(NewBatch, request)
         await self._bus.handle(batch.command())
@@ -191,7 +194,12 @@ class StockCommands:
         return Json(Imported(new=new).model_dump_json(), 201)
 
     async def change_quantity(self, ref: RefInPath, request: Request) -> Response:
-        """Set how many a batch has; lines that no longer fit are moved, or back-ordered."""
+        """Set how many a batch has; lines that no longer fit are moved, or back-ordered.
+
+        Those that were allocated last give way first, and of them the first finds a place first.
+        Back-orders are filled from what comes free. Many thousands of lines are moved in parts:
+        if this is cut short by 503, some have been, and the same again moves the rest.
+        """
         quantity = await read(NewQuantity, request)
         await self._bus.handle(quantity.command(BatchRef(ref)))
         return _ACCEPTED

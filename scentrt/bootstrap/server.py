@@ -297,7 +297,7 @@ def _readiness(
         if out.failing:
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")
         if out.given_up:
-            remarks.append(f"{out.given_up} deliveries by {kind} were given up: see the log")
+            remarks.append(f"given up by {kind} since the start: {out.given_up}; see the log")
     if fanout.dropped:
         remarks.append(f"{fanout.dropped} events were dropped")
     return Readiness(tuple(reasons), tuple(remarks))

@@ -74,6 +74,25 @@ async def test_every_answer_is_shown_by_an_example_and_every_reference_leads_som
             '{"name": "n", "address": "a", "email": "e"}',
             "body.email: Input should be an address of e-mail, like box-office@roxy.example",
         ),
+        (
+            "POST",
+            "/orders",
+            '{"orderid": "o", "lines": []}',
+            "body.lines: List should have at least",
+        ),
+        (
+            "POST",
+            "/add_batch",
+            '{"ref": "b", "sku": "s", "qty": 1, "eta": "2026-13-02"}',
+            "body.eta: Input should be an ISO date, like 2026-03-02",
+        ),
+        ("GET", "/orders?limt=1", None, "query.limt: There is only: after, limit"),
+        (
+            "POST",
+            "/batches?dryrun=true",
+            '{"batches": [{"ref": "b", "sku": "s", "qty": 1}]}',
+            "query.dryrun: There is only: dry_run",
+        ),
         ("GET", "/orders?limit=0", None, "query.limit: Input should be greater than or equal to 1"),
         ("POST", "/batches?dry_run=perhaps", "{}", "query.dry_run: Input should be a valid bool"),
     ],
@@ -96,6 +115,15 @@ async def test_whatever_does_not_fit_is_told_in_the_shape_that_the_document_show
     shapes = document["components"]["schemas"]
     assert set(told) == set(shapes["Misfits"]["properties"])
     assert set(told["detail"][0]) == set(shapes["Misfit"]["properties"])
+
+
+async def test_who_comes_to_a_path_that_is_none_is_told_where_they_are(house: House) -> None:
+    async with httpx.AsyncClient(base_url=house.http_url) as client:
+        answer = await client.get("/stock")
+        assert answer.status_code == 404
+        message = "There is nothing at /stock; see /docs for what there is"
+        assert answer.json() == {"message": message}
+        assert (await client.delete("/products")).json() == {"message": "Method Not Allowed"}
 
 
 async def test_what_the_document_shows_of_a_body_is_taken(

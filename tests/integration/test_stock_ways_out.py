@@ -1,8 +1,10 @@
 """What the stock room of a whole server tells Redis and writes by e-mail, and what it hears."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.service_layer.messagebus import MessageBus
 from tests.conftest import House, OpenHouse
+from tests.e2e.shop import enter_shop
 from tests.integration.mail_server import MailServer
 from tests.integration.redis_server import RedisServer
 
@@ -103,6 +106,35 @@ async def test_a_customer_is_written_to_and_letters_wait_for_a_mail_server_that_
             [(to, body)] = await letters(mail, 1)
     assert to == "anna@example.com"
     assert "01 January 2030" in body
+
+
+@pytest.mark.parametrize(("answer", "outcome"), [("550 no such user", 1), ("452 it is full", 0)])
+async def test_a_letter_that_is_refused_for_good_is_kept_and_counted_and_one_for_now_tried_again(
+    open_house: OpenHouse, mail: MailServer, tmp_path: Path, answer: str, outcome: int
+) -> None:
+    mail.rcpt = answer
+    async with open_house(email={"host": mail.host, "port": mail.port}) as house:
+        bus = house.server.stock.bus
+        await stocked(bus)
+        await bus.handle(Allocate(OrderId("o-1"), LAMP, 11))
+        reading = "outbox_undeliverable_total" if outcome else "outbox_put_off"
+        async with enter_shop(house.http_url) as shop:
+            with trio.fail_after(10):
+                while (  # noqa: ASYNC110
+                    f'scentrt_{reading}{{kind="email"}} 1.0'
+                    not in (await shop.get("/metrics")).text
+                ):
+                    await trio.sleep(0.01)
+            remarks = (await shop.get("/readyz")).json()["remarks"]
+        assert remarks == ["given up by email since the start: 1; see the log"] * outcome
+        mail.rcpt = "250 OK"
+        assert len(await letters(mail, 1 - outcome)) == 1 - outcome
+    with closing(sqlite3.connect(tmp_path / "scentrt.db")) as database:
+        kept = database.execute("SELECT kind, payload, reason FROM undelivered").fetchall()
+    assert len(kept) == outcome
+    for kind, payload, reason in kept:
+        assert (kind, msgspec.json.decode(payload)["to"]) == ("email", "stock@made.com")
+        assert "550" in reason
 
 
 async def test_without_redis_and_mail_server_the_log_has_the_letters(

@@ -1,5 +1,6 @@
 """What may be sent to the stock over HTTP: each body is a command, where it fits."""
 
+from contextlib import suppress
 from datetime import date
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
 from scentrt.domain.commands import (
     MOST_BATCHES,
@@ -38,9 +40,10 @@ _NAME = StringConstraints(min_length=1, max_length=255, pattern=rf"^[^\s{_CONTRO
 
 def _iso_date(value: object) -> date:
     # Pydantic takes seconds since 1970 as well, in quotes, and a year would be some of them.
-    if not isinstance(value, str):
-        raise ValueError("expected an ISO date, like 2026-03-02")  # noqa: TRY004 (told by Pydantic)
-    return date.fromisoformat(value)
+    with suppress(ValueError):
+        if isinstance(value, str):
+            return date.fromisoformat(value)
+    raise PydanticCustomError("iso_date", "Input should be an ISO date, like 2026-03-02")
 
 
 Eta = Annotated[
@@ -162,6 +165,17 @@ class NewCustomer(Body):
 
 
 BODIES = (NewBatch, NewBatches, NewLine, NewQuantity, NewEta, NewOrder, NewCustomer)
+
+
+def refuse_other_queries(request: Request) -> None:
+    """Raise `RequestValidationError` for a query that a route does not know.
+
+    Where `dry_run` is misspelt, nobody wants the batches to come.
+    """
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    what = {"type": "extra_forbidden", "msg": f"There is only: {', '.join(sorted(known))}"}
+    if others := [name for name in request.query_params if name not in known]:
+        raise RequestValidationError([{**what, "loc": ("query", name)} for name in others])
 
 
 async def read(body: type[BodyT], request: Request) -> BodyT:

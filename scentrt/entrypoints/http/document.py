@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from scentrt.entrypoints.cue_list import CueList
 from scentrt.entrypoints.http.answers import Misfits, Problem
-from scentrt.entrypoints.http.bodies import BODIES
+from scentrt.entrypoints.http.bodies import BODIES, refuse_other_queries
 
 _MISFITS = {
     "message": "body.qty: Input should be greater than or equal to 1",
@@ -50,7 +50,8 @@ def told(
     Args:
       status: that of an answer; `what` says what it means, and `example` is one.
       gives: the shape of the answer, where it is an object.
-      takes: the shape of the body, where there is one; `asks` says that there is a query.
+      takes: the shape of the body, where there is one.
+      asks: whether there is a query; another one than that is refused.
       refuses: messages by their status.
     """
     refused = {**(refuses or {}), 503: "The database is away: disk I/O error"}
@@ -60,6 +61,8 @@ def told(
         "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}
     }
     described: dict[str, Any] = {"status_code": status, "responses": responses}
+    if asks:
+        described["dependencies"] = [Depends(refuse_other_queries)]
     if takes is not None or asks:
         responses[422] = _response("Something does not fit", Misfits, _MISFITS if takes else _ASKED)
     if takes is not None:

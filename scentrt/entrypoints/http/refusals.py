@@ -51,8 +51,10 @@ def _misfit(problem: Mapping[str, Any]) -> Misfit:
     match kind:
         case "string_pattern_mismatch":
             msg = f"Input should be {_FITTING.get(loc[-1], 'one line of text, no space first')}"
-        case "extra_forbidden":
+        case "extra_forbidden" if loc[0] == "body":
             msg = "There is no such field here; leave it out"
+        case "too_short" | "too_long":  # a list is read into a tuple, which is nobody's business
+            msg = problem["msg"].replace("Tuple", "List").replace(" after validation", "")
         case _:
             msg = problem["msg"]
     return Misfit(type=kind, loc=list(loc), msg=msg)
@@ -94,6 +96,9 @@ async def _put_off(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"message": message}, 503, {"Retry-After": str(RETRY_AFTER_S)})
 
 
-async def _pass_on(_: Request, error: Exception) -> JSONResponse:
+async def _pass_on(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"message": error.detail}, error.status_code, error.headers)
+    message = error.detail
+    if "route" not in request.scope:
+        message = f"There is nothing at {request.url.path}; see /docs for what there is"
+    return JSONResponse({"message": message}, error.status_code, error.headers)

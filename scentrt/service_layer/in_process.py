@@ -46,13 +46,21 @@ class InProcess:
         return answer
 
     async def _in_a_unit(self, command: Command[R]) -> R:
+        deliveries: list[NewDelivery] = []
+        letters: list[Letter] = []
         async with self._new_unit() as uow:
-            answer = await work_through(command, uow)
-            await uow.commit()
-            outgoing = uow.outgoing
-        for delivery in outgoing.deliveries:
+
+            async def commit() -> None:
+                leaving = uow.outgoing.deliveries, uow.outgoing.letters
+                await uow.commit()
+                deliveries.extend(leaving[0])
+                letters.extend(leaving[1])
+
+            answer = await work_through(command, uow, commit)
+            await commit()
+        for delivery in deliveries:
             await self._deliver(delivery)
-        for letter in outgoing.letters:
+        for letter in letters:
             await self._post(letter)
         return answer
 

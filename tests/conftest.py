@@ -20,7 +20,7 @@ from scentrt.domain.cues import ZoneId
 from scentrt.entrypoints.http.document import complete_document
 from tests.wakeful_clock import run
 
-settings.register_profile("suite", max_examples=200, deadline=None)
+settings.register_profile("suite", max_examples=100, deadline=None)
 settings.register_profile(
     "soak", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck)
 )

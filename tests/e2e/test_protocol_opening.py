@@ -41,7 +41,7 @@ async def test_whoever_says_hello_is_welcomed(house: House, role: str) -> None:
 
         session, server_time = welcome.pop("session"), welcome.pop("server_time")
         assert isinstance(session, str)
-        assert abs(server_time - time.time() * 1000) < 1000
+        assert abs(server_time - time.time() * 1000) < 60_000
         assert welcome == {
             "type": "welcome",
             "re": 1,
@@ -161,7 +161,7 @@ async def test_who_does_not_say_hello_in_time_is_closed_with_1008(
     async with enter(house.gateway_url) as polite, connect(house.gateway_url) as client:
         begun = trio.current_time()
         assert await client.hear_the_end() == 1008
-        assert 0.1 < trio.current_time() - begun < 2
+        assert trio.current_time() - begun > 0.1
         assert (await polite.ask("ping", t0=1))["type"] == "pong"
 
 

@@ -37,6 +37,7 @@ class Airwaves(SimulatedHouse):
         super().__init__()
         self._air = Air(advertised_every_ms=20)  # no test is about how long connecting takes
         self._write_takes_s: dict[str, float] = {}
+        self._held: set[str] = set()
 
     async def open(
         self, devices: Sequence[str], keys: Mapping[str, bytes]
@@ -44,7 +45,8 @@ class Airwaves(SimulatedHouse):
         """Switch the devices on."""
         self._loop = asyncio.get_running_loop()
         client, scanner = await super().open(devices, keys)
-        return type("Client", (_SlowClient, client), {"takes_s": self._write_takes_s}), scanner
+        slow = {"takes_s": self._write_takes_s, "held": self._held}
+        return type("Client", (_SlowClient, client), slow), scanner
 
     def set_faults(self, faults: Faults, *names: str) -> None:
         """Have these devices misbehave from now on; all, where none is named."""
@@ -58,6 +60,10 @@ class Airwaves(SimulatedHouse):
     def slow_down(self, name: str, write_takes_s: float) -> None:
         """Have the server's Bluetooth stack take so long over each write to a device."""
         self._write_takes_s[self.peripherals[name].address] = write_takes_s
+
+    def holds_a_write_to(self, name: str) -> bool:
+        """Return whether the stack has a write to a device that it has not sent yet."""
+        return self.peripherals[name].address in self._held
 
     def add_clone(self, serial: str) -> None:
         """Put another device of this serial number on the air, which has no key."""
@@ -108,13 +114,23 @@ class _SlowClient(BumbleClient):
     takes_s: ClassVar[Mapping[str, float]]
     """By address."""
 
+    held: ClassVar[set[str]]
+    """The addresses to which a write waits."""
+
     async def write_gatt_char(
         self,
         characteristic: BleakGATTCharacteristic,
         data: SizedBuffer,
         response: bool,
     ) -> None:
-        await asyncio.sleep(self.takes_s.get(self.address, 0))
+        self.held.add(self.address)
+        began = asyncio.get_running_loop().time()
+        while (takes_s := self.takes_s.get(self.address, 0)) > 0:
+            over_s = asyncio.get_running_loop().time() - began
+            if over_s >= takes_s:
+                break
+            await asyncio.sleep(min(takes_s - over_s, 0.01))  # it may be made quicker meanwhile
+        self.held.discard(self.address)
         await super().write_gatt_char(characteristic, data, response)
 
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.conftest import OpenHouse
@@ -115,20 +116,24 @@ async def test_a_cue_that_waits_too_long_for_a_slow_device_expires_there_and_now
 
 
 async def test_a_cancel_or_a_stop_also_takes_back_what_a_slow_device_has_yet_to_be_told(
-    open_house: OpenHouse, tmp_path: Path
+    open_house: OpenHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("scentrt.adapters.dispensers.link.PATIENCE_S", 60)
     radio = Airwaves()
     async with (
         open_house(airwaves=radio, theatre=one_row(tmp_path, seats=1)) as house,
         watch(house.gateway_url) as desk,
     ):
-        radio.slow_down("SIM-A-1-1", write_takes_s=0.7)
+        radio.slow_down("SIM-A-1-1", write_takes_s=60)
         for cue, scent in {
             "told": "forest",
             "cancelled": "sea-breeze",
             "stopped": "forest",
         }.items():
-            await desk.cue(cue, scent, duration_ms=50, ttl_ms=5000, mix=True, report=cue != "told")
+            await desk.cue(
+                cue, scent, duration_ms=50, ttl_ms=60_000, mix=True, report=cue != "told"
+            )
+            await until(lambda: radio.holds_a_write_to("SIM-A-1-1"))
             await trio.sleep(0.06)  # by now it is over, as the zone sees it
         assert (await desk.ask("cancel", cue="cancelled"))["stopped"] == 0
         report = await desk.hear("report")
@@ -136,7 +141,8 @@ async def test_a_cancel_or_a_stop_also_takes_back_what_a_slow_device_has_yet_to_
         assert (await desk.ask("stop"))["stopped"] == 0
         report = await desk.hear("report")
         assert (report["cue"], report["written"], report["failed"]) == ("stopped", 0, 1)
-        await desk.cue("after", duration_ms=50, ttl_ms=5000, mix=True)
+        radio.slow_down("SIM-A-1-1", write_takes_s=0)
+        await desk.cue("after", duration_ms=50, ttl_ms=60_000, mix=True)
         told = [
             stop_all(1),
             spray(2, slot=1, duration_ms=50, intensity=128),

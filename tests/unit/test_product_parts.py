@@ -132,6 +132,7 @@ async def test_those_before_it_in_its_unit_are_answered_with_the_part_that_has_t
     stage.ask("first", Allocate(early, SEA, 2))  # keeps the unit of the others together
     await wait_all_tasks_blocked()
     stage.ask("early", Allocate(early, SEA, 1))
+    await wait_all_tasks_blocked()
     stage.ask("shrink", TO_NOTHING)
     await trio.sleep(2.5)
     assert stage.outcomes["early"] == B3

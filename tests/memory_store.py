@@ -3,7 +3,9 @@
 import trio
 
 from scentrt.actors.ledger import StoredDoses, Writes
+from scentrt.actors.vial_book import Line
 from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.vials import SeatedVial, VialId
 from scentrt.errors import StoreUnavailable
 from tests.memory_stock import MemoryStock
 
@@ -14,6 +16,7 @@ ENOUGH = 1_000_000
 class MemoryStore:
     """Keep what is committed for as long as this object lives.
 
+    `seated` are the vials that stand in seats, and `journal` is what was released, by zone.
     `readable` and `writable` switch the failures, `commits_left` is after how many commits they
     begin to fail, `commit_s` how long a commit takes. `commits`
     are those that succeeded; `attempted_at` has the time of every one, failed or not. `stock` is
@@ -28,6 +31,8 @@ class MemoryStore:
         self.commits: list[Writes] = []
         self.attempted_at: list[float] = []
         self.stock = MemoryStock()
+        self.seated: dict[VialId, SeatedVial] = {}
+        self.journal: list[tuple[ZoneId, Line]] = []
         self._panicked = False
         self._rows: dict[ZoneId, dict[tuple[SeatId, int], int]] = {}
         self._marks: dict[ZoneId, tuple[float, bool]] = {}
@@ -44,6 +49,10 @@ class MemoryStore:
                 used.setdefault(seat, {})[second] = amount
         return StoredDoses(used, *self._marks.get(zone, (None, False)))
 
+    async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
+        await self._answer(able=self.readable)
+        return tuple(vial for vial in self.seated.values() if vial.place.zone == zone)
+
     async def commit(self, writes: Writes) -> None:
         self.attempted_at.append(trio.current_time())
         with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
@@ -55,6 +64,13 @@ class MemoryStore:
         self.commits.append(writes)
         if writes.panicked is not None:
             self._panicked = writes.panicked
+        for vials in writes.vials:
+            for level in vials.levels:
+                vial = self.seated.get(level.id)
+                if vial is not None and vial.place == level.place:
+                    left_us = max(0, min(level.left_us, vial.capacity_us))
+                    self.seated[level.id] = vial.with_left(left_us)
+            self.journal += [(vials.zone, line) for line in vials.lines]
         for doses in writes.doses:
             rows = self._rows.setdefault(doses.zone, {})
             for second, seats in doses.used.items():

@@ -20,6 +20,7 @@ from scentrt.domain.decisions import Accepted, Withdraw
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import LevelChanged, PublicEvent
 from scentrt.domain.layout import ZonePlan
+from scentrt.domain.vials import ScentSupply
 from scentrt.errors import ActorCrashed
 from tests.memory_store import MemoryStore
 
@@ -78,7 +79,17 @@ class StagedDispensers:
         for seat in seats:
             jammed, slow = seat in self.jammed, seat in self.slow
             ok = not jammed and not slow
-            say = partial(done, Written(int(ok), int(jammed), now_ms, now_ms, expired=int(slow)))
+            say = partial(
+                done,
+                Written(
+                    int(ok),
+                    int(jammed),
+                    now_ms,
+                    now_ms,
+                    expired=int(slow),
+                    untold=() if ok else (seat,),
+                ),
+            )
             if seat in self.silent:
                 self._unsaid.append(say)
             else:
@@ -121,6 +132,16 @@ class Audience:
         self.levels.append(change.state)
 
 
+@dataclass(slots=True)
+class Storekeeper:
+    """Whoever sees to the supplies, and notes what is reported."""
+
+    reports: list[tuple[ScentSupply, ...]] = field(default_factory=list)
+
+    def report(self, zone: ZoneId, supply: tuple[ScentSupply, ...]) -> None:
+        self.reports.append(supply)
+
+
 class Stage:
     """What outlives one process, `store`, and what does not, which each `play` builds anew."""
 
@@ -133,6 +154,7 @@ class Stage:
         self.seats = tuple(self.plan.seat_ids())
         self.dispensers = StagedDispensers(self.clock)
         self.audience = Audience()
+        self.storekeeper = Storekeeper()
         self.reports: list[Report] = []
 
     @asynccontextmanager
@@ -148,6 +170,7 @@ class Stage:
             listeners=self.audience,
             clock=self.clock,
             latch=self.latch,
+            supplies=self.storekeeper,
         )
         self.ref = self.zone.ref
         self.ended = trio.Event()

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from scentrt.actors.house import House
-from scentrt.actors.messages import Page, ReadPage
+from scentrt.actors.messages import Contents, Page, ReadPage
 from scentrt.domain.cues import ZoneId
 from scentrt.domain.forecast import SeatNow, SlotNow
 from scentrt.domain.seats import Seat
@@ -23,10 +23,14 @@ async def take_inventory(house: House) -> list[SeatNow]:
 async def _seats(house: House, zone: ZoneId) -> AsyncIterator[SeatNow]:
     number, pages = 1, 1
     while number <= pages:
-        page: Page = await house.zone(zone).ask(ReadPage(number, SLOTS_PER_PAGE))
+        page: Page = await house.zone(zone).ask(ReadPage(number, _seats_per_page))
         number, pages = number + 1, page.pages
         for seat, _ in page.seats:
             yield seat_now(zone, seat)
+
+
+def _seats_per_page(contents: Contents) -> int:
+    return SLOTS_PER_PAGE // max(1, contents.slots)
 
 
 def seat_now(zone: ZoneId, seat: Seat) -> SeatNow:

@@ -4,7 +4,8 @@ What must outlive a restart is handed in here, and one task writes it: everythin
 into one transaction, whenever the writer is free. It never waits for a batch to fill, so a lone row
 is written at once, and under load the batches grow by themselves.
 
-Doses are written behind: `Ledger.record_doses` takes them without waiting. The panic latch and the
+Doses, and what the vials hold and have given, are written behind: `Ledger.record_doses` and
+`Ledger.record_vials` take them without waiting. The panic latch and the
 end of a zone are awaited until they are on disk. While the database is away, all of it is kept and
 tried again.
 
@@ -14,7 +15,7 @@ is stored alone, so that it fails alone.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -23,7 +24,10 @@ import trio
 
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
 from scentrt.actors.tray import Tray, WaitingUnit
-from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.actors.vial_book import Line, VialBook, ZoneVials
+from scentrt.domain.cues import OwnerId, SeatId, ZoneId
+from scentrt.domain.journal import JournalEntry
+from scentrt.domain.vials import SeatedVial, VialLevel
 from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
 
@@ -49,6 +53,7 @@ class Writes:
 
     panicked: bool | None = None
     doses: tuple[ZoneDoses, ...] = ()
+    vials: tuple[ZoneVials, ...] = ()
     units: tuple[Changes, ...] = ()
 
 
@@ -63,8 +68,14 @@ class TheatreStore(Protocol):
         """Return the zone's mark, and its rows from the second `since_s` on."""
         ...
 
+    async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
+        """Return the vials that stand in a zone."""
+        ...
+
     async def commit(self, writes: Writes) -> None:
         """Store all of it in one transaction, on disk when this returns.
+
+        The level of a vial that no longer stands where it says changes nothing.
 
         If it raises `StoreUnavailable`, nothing of it is stored. `UnitRefused` means that one of
         the units of work was wrong, and the rest may be stored without it.
@@ -74,11 +85,15 @@ class TheatreStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LedgerHealth:
-    """How the writing goes: `behind_ms` is the age of the oldest thing that is not on disk."""
+    """How the writing goes: `behind_ms` is the age of the oldest thing that is not on disk.
+
+    `lost_rows` of doses and `lost_lines` of the journal were given up, since too much waited.
+    """
 
     behind_ms: float
     failing: bool
     lost_rows: int
+    lost_lines: int = 0
 
 
 class _Attempt:
@@ -101,31 +116,41 @@ class Ledger:
     around theirs. However it is cancelled, it tries once more to write what waits.
 
     `on_deliveries` is called after every commit that has left something to be delivered; it must
-    not block or raise.
+    not block or raise. `name_of` tells the hello name of whoever asked for something, if known.
     """
 
     def __init__(
-        self, store: TheatreStore, on_deliveries: Callable[[], None] = lambda: None
+        self,
+        store: TheatreStore,
+        on_deliveries: Callable[[], None] = lambda: None,
+        name_of: Callable[[OwnerId], str | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._on_deliveries = on_deliveries
+        self._name_of = name_of
         self._tray = Tray()
         self._books: dict[ZoneId, DoseBook] = {}
+        self._vial_books: dict[ZoneId, VialBook] = {}
         self._panicked: bool | None = None  # what the latch is to be; None: as it is on disk
         self._work = trio.Event()
         self._attempt = _Attempt()
         self._turn = trio.Lock()  # reading and writing, see `doses`
         self._failing_since: float | None = None
         self._lost_rows = 0
+        self._lost_lines = 0
 
     @property
     def health(self) -> LedgerHealth:
         """Return how far behind the disk is, and whether the last commit failed."""
         now = trio.current_time()
-        since = min(
-            (book.since for book in self._books.values() if book.since is not None), default=now
+        books: list[DoseBook | VialBook] = [*self._books.values(), *self._vial_books.values()]
+        since = min((book.since for book in books if book.since is not None), default=now)
+        return LedgerHealth(
+            (now - since) * 1000,
+            self._failing_since is not None,
+            self._lost_rows,
+            self._lost_lines,
         )
-        return LedgerHealth((now - since) * 1000, self._failing_since is not None, self._lost_rows)
 
     def record_doses(
         self, zone: ZoneId, used: Mapping[tuple[SeatId, int], int], through_ms: float
@@ -143,17 +168,37 @@ class Ledger:
         """
         self._record(zone, used, through_ms, closed=False)
 
+    def record_vials(
+        self, zone: ZoneId, levels: Iterable[VialLevel], journal: Iterable[JournalEntry]
+    ) -> None:
+        """Take what vials hold now, and what was released. Never waits and never fails.
+
+        Of the levels of a vial the newest counts. All of the journal is kept until it is on disk,
+        but for what is more than `MOST_NAMES_WAITING`: then the oldest is given up, and counted.
+        """
+        book = self._vial_books.setdefault(zone, VialBook(zone))
+        lines = [Line.of(entry, self._name_of(entry.owner)) for entry in journal]
+        lost = book.record(levels, lines, trio.current_time())
+        if lost and not self._lost_lines:
+            logger.error("zone %s: too much waits for the database, its journal has a gap", zone)
+        self._lost_lines += lost
+        if book.waits:
+            self._work.set()
+
     async def close_zone(
         self, zone: ZoneId, used: Mapping[tuple[SeatId, int], int], through_ms: float
     ) -> None:
         """Take the last doses of a zone that ends in good order; they are on disk on return.
+
+        And so is what has been recorded of its vials before.
 
         Raises:
           StoreUnavailable: an attempt failed. What was handed in is kept and tried again, like
             everything else.
         """
         book = self._record(zone, used, through_ms, closed=True)
-        while book.waits:
+        vials = self._vial_books.setdefault(zone, VialBook(zone))
+        while book.waits or vials.waits:
             await self._attempted()
 
     async def set_panicked(self, panicked: bool) -> None:  # noqa: FBT001 - the latch's two states
@@ -205,6 +250,17 @@ class Ledger:
             stored = await self._store.doses(zone, since_s)
             book = self._books.get(zone)
             return stored if book is None or not book.waits else book.laid_over(stored, since_s)
+
+    async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
+        """Return the vials that stand in a zone, with their newest levels, on disk or not yet.
+
+        Raises:
+          StoreUnavailable: the database could not be read.
+        """
+        async with self._turn:
+            stored = await self._store.vials(zone)
+            book = self._vial_books.get(zone)
+            return stored if book is None else book.laid_over(stored)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Write whatever waits, until cancelled.
@@ -269,7 +325,7 @@ class Ledger:
         try:
             await self._store.commit(writes)
         except UnitRefused as refused:
-            if not writes.doses and len(units) == 1:
+            if not writes.doses and not writes.vials and len(units) == 1:
                 units[0].end(refused)
             else:
                 await self._store_one_by_one(writes, units)
@@ -281,8 +337,8 @@ class Ledger:
     async def _store_one_by_one(self, writes: Writes, units: list[WaitingUnit]) -> None:
         wrong: UnitRefused | None = None
         try:
-            if writes.doses:
-                await self._store.commit(Writes(doses=writes.doses))
+            if writes.doses or writes.vials:
+                await self._store.commit(Writes(doses=writes.doses, vials=writes.vials))
         except UnitRefused as refused:
             wrong = refused
         for unit in units:
@@ -333,6 +389,7 @@ class Ledger:
             self._panicked is not None
             or self._tray.waits
             or any(book.waits for book in self._books.values())
+            or any(book.waits for book in self._vial_books.values())
         )
 
     def _take(self) -> tuple[Writes, list[WaitingUnit]]:
@@ -346,13 +403,21 @@ class Ledger:
             if book.waits and room > 0:
                 doses.append(book.take(room, now=trio.current_time()))
                 room -= sum(map(len, doses[-1].used.values()))
-        return Writes(doses=tuple(doses), units=tuple(unit.changes for unit in units)), units
+        vials: list[ZoneVials] = []
+        for vial_book in self._vial_books.values():
+            if vial_book.waits and room > 0:
+                vials.append(vial_book.take(room, now=trio.current_time()))
+                room -= vials[-1].rows
+        changes = tuple(unit.changes for unit in units)
+        return Writes(doses=tuple(doses), vials=tuple(vials), units=changes), units
 
     def _strike_out(self, writes: Writes) -> None:
         if self._panicked is writes.panicked:
             self._panicked = None
         for doses in writes.doses:
             self._books[doses.zone].stored(doses)
+        for vials in writes.vials:
+            self._vial_books[vials.zone].stored(vials)
 
     def _note_failure(self, error: StoreUnavailable) -> None:
         if self._failing_since is None:
@@ -364,7 +429,8 @@ class Ledger:
             seconds = trio.current_time() - self._failing_since
             self._failing_since = None
             logger.warning(
-                "the ledger writes again, after %.1f s; rows lost so far: %d",
+                "the ledger writes again, after %.1f s; lost so far: %d rows and %d lines",
                 seconds,
                 self._lost_rows,
+                self._lost_lines,
             )

@@ -1,13 +1,15 @@
 """What a zone may be sent. The type says what is answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scentrt.actors.actor import Message
 from scentrt.actors.reports import Report
-from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId
+from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, Scent, SeatId
 from scentrt.domain.decisions import Verdict
+from scentrt.domain.refills import Refill
 from scentrt.domain.seats import Seat, Slot
+from scentrt.domain.vials import ScentSupply, SeatedVial
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +133,86 @@ class DeviceState:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsHeard(Message[None]):
+    """A seat's device says what is left in its slots, in micro-dose-seconds by number."""
+
+    seat: SeatId
+    left_us: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold(Message[None]):
+    """Of a cue's seats, these have surely not been told: nothing left their vials."""
+
+    cue: CueKey
+    seats: tuple[SeatId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PutVials(Message[None]):
+    """Vials stand in their places now, as the stock has it; those that did already are left alone.
+
+    Tell it in the urgent lane, so that it is never refused.
+    """
+
+    vials: tuple[SeatedVial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeVials(Message[tuple[SeatedVial, ...]]):
+    """Take the vials out of some slots, closing first what runs there.
+
+    The answer is those vials with what is left in each; slots without one are not in it.
+    """
+
+    places: tuple[tuple[SeatId, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetRefill(Message[None]):
+    """This is what has become of the refill of a scent; None: there is none any more."""
+
+    scent: Scent
+    refill: Refill | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Some of a zone's seats as they are at a revision, with their devices where there are any.
 
-    `pages` is how many pages there are.
+    `pages` is how many pages there are. Supply and refills are the whole zone's.
     """
 
     revision: int
     pages: int
     seats: tuple[tuple[Seat, DeviceState | None], ...]
+    supply: tuple[ScentSupply, ...] = ()
+    refills: tuple[Refill, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What there is to tell of a zone: what decides how much of it fits in a page.
+
+    `slots` are those of the seat that has most, `vial_names` the characters of the longest SKU or
+    batch of a vial here.
+    """
+
+    slots: int
+    vial_names: int
+    supply: tuple[ScentSupply, ...]
+    refills: tuple[Refill, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPage(Message[Page]):
-    """Look at one page of the zone, counted from 1; beyond the last one there are no seats."""
+    """Look at one page of the zone, counted from 1; beyond the last one there are no seats.
+
+    `seats_per_page` is called in the zone's turn.
+    """
 
     page: int
-    slots_per_page: int
+    seats_per_page: Callable[[Contents], int]
 
 
 ZoneMessage = (
@@ -165,5 +230,10 @@ ZoneMessage = (
     | Connected
     | Stuck
     | Suspect
+    | SlotsHeard
+    | NotTold
+    | PutVials
+    | TakeVials
+    | SetRefill
     | ReadPage
 )

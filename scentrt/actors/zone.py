@@ -2,11 +2,12 @@
 
 A cue takes one hop: its message is decided, its sprays go to the dispensers, it is answered, and
 then its events are handed to whoever listens, all in one turn without waiting. What was used up
-goes to the ledger once a second, afterwards.
+goes to the ledger once a second, afterwards, and what is left to whoever orders more.
 """
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, assert_never, cast
 
@@ -19,20 +20,26 @@ from scentrt.actors.ledger import Ledger
 from scentrt.actors.messages import (
     CancelCue,
     Connected,
+    Contents,
     DeviceState,
     EndPanic,
     Forget,
     Hush,
     LeavePlace,
+    NotTold,
     Page,
     Panic,
+    PutVials,
     ReadPage,
     SetLevel,
+    SetRefill,
+    SlotsHeard,
     Stop,
     Stuck,
     Suspect,
     TakeCue,
     TakePlace,
+    TakeVials,
     WelcomeBack,
     ZoneMessage,
 )
@@ -49,7 +56,8 @@ from scentrt.domain.events import (
 )
 from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
-from scentrt.errors import StoreUnavailable
+from scentrt.domain.vials import DEFAULT_LOW, Place, ScentSupply
+from scentrt.errors import ActorStopped, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +113,18 @@ class Listeners(Protocol):
         """Tell the sender of a level what becomes of it in this zone."""
 
 
+class Supplies(Protocol):
+    """Who sees to it that no scent runs out. The call returns at once."""
+
+    def report(self, zone: ZoneId, supply: tuple[ScentSupply, ...]) -> None:
+        """Take what there is of each scent in a zone's vials, whenever it has changed."""
+
+
 class ZoneActor:
     """Own one zone: let it decide, and carry out what it has decided.
 
-    Each start asks `seats` for the seats that are there and reloads what they have had.
+    Each start asks `seats` for the seats that are there, and reloads what they have had and which
+    vials stand there. A scent whose vials have less than `low_below` of what they can hold is low.
     """
 
     def __init__(
@@ -122,6 +138,8 @@ class ZoneActor:
         listeners: Listeners,
         clock: ServerClock,
         latch: Latch,
+        supplies: Supplies | None = None,
+        low_below: float = DEFAULT_LOW,
     ) -> None:
         self.id = zone
         self.mailbox = Mailbox(f"zone {zone}", MAILBOX_CAPACITY)
@@ -133,6 +151,9 @@ class ZoneActor:
         self._listeners = listeners
         self._clock = clock
         self._latch = latch
+        self._supplies = supplies
+        self._low_below = low_below
+        self._reported: tuple[ScentSupply, ...] | None = None
         self._accounts: dict[CueKey, Account] = {}
         # Of these, what has been dispatched and not been heard of by all: earliest first.
         self._unsettled: dict[CueKey, Account] = {}
@@ -171,8 +192,7 @@ class ZoneActor:
                 self._close_overdue(now)
                 if now >= next_tick:
                     next_tick = now + TICK_S
-                    now_ms = self._clock.now_ms()
-                    self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
+                    self._keep_books(zone, self._clock.now_ms())
         except trio.Cancelled:
             with trio.move_on_after(STOP_WITHIN_S, shield=True):
                 await self._end(zone)
@@ -187,6 +207,7 @@ class ZoneActor:
             account.close()
         now_ms = self._clock.now_ms()
         stored = await self._ledger.doses(self.id, since_s=int(now_ms // 1000) - 3600)
+        vials = await self._ledger.vials(self.id)
         last = self._zone
         zone = Zone(
             self.id,
@@ -194,6 +215,7 @@ class ZoneActor:
             self._limits,
             panicked=self._latch.panicked,
             revision=0 if last is None else last.revision,
+            low_below=self._low_below,
         )
         now_ms = self._clock.now_ms()
         zone.restore(stored.used, now_ms)
@@ -201,19 +223,33 @@ class ZoneActor:
             unwritten_to_ms = min(now_ms, stored.through_ms + UNWRITTEN_S * 1000)
             zone.presume(stored.through_ms, unwritten_to_ms, now_ms)
         self._dispensers.halt(None, [seat.id for seat in zone.seats])
-        self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
+        strays = zone.rack.restore(vials)
+        if strays:
+            log.warning("zone %s: %d vials stand where it has no slot (any more)", self.id, strays)
         if last is not None:
             zone.restarted(now_ms)
-        self._zone = zone
-        self._carry_out(zone)
+            zone.rack.refills.update(last.rack.refills)
+        self._zone, self._reported = zone, None
+        self._keep_books(zone, now_ms)
         self._is_open = True
         self.opened.set()
         return zone
+
+    def _keep_books(self, zone: Zone, now_ms: float) -> None:
+        """Hand over what was used up, and say what is left."""
+        self._ledger.record_vials(self.id, zone.rack.take_levels(), zone.take_journal(now_ms))
+        self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
+        supply = zone.rack.watch(now_ms)
+        self._carry_out(zone)
+        if self._supplies is not None and supply != self._reported:
+            self._reported = supply
+            self._supplies.report(self.id, supply)
 
     async def _end(self, zone: Zone) -> None:
         now_ms = self._clock.now_ms()
         zone.stop(None, None, now_ms, now_ms)
         self._carry_out(zone)
+        self._ledger.record_vials(self.id, zone.rack.take_levels(), zone.take_journal(now_ms))
         try:
             await self._ledger.close_zone(self.id, zone.take_doses(now_ms), now_ms)
         except StoreUnavailable as error:
@@ -268,8 +304,18 @@ class ZoneActor:
                 zone.stick(seat, now_ms, stuck=stuck)
             case Suspect(seat):
                 zone.suspect(seat, now_ms)
-            case ReadPage(page, slots_per_page):
-                return self._page(zone, page, slots_per_page)
+            case SlotsHeard(seat, left_us):
+                zone.hear_slots(seat, left_us, now_ms)
+            case NotTold(key, seats):
+                zone.give_back(key, seats, now_ms)
+            case PutVials(vials):
+                zone.put_vials(vials, now_ms)
+            case TakeVials(places):
+                return zone.take_vials([Place(self.id, *place) for place in places], now_ms)
+            case SetRefill(scent, refill):
+                zone.rack.set_refill(scent, refill, now_ms)
+            case ReadPage(page, seats_per_page):
+                return self._page(zone, page, seats_per_page, now_ms)
             case _:
                 assert_never(message)
         return None
@@ -289,8 +335,8 @@ class ZoneActor:
     def _send(self, order: Order) -> None:
         match order:
             case Release(spray, seats):
-                account = None if spray.cue is None else self._accounts.get(spray.cue)
-                done = _ignore if account is None else partial(self._hear, account)
+                cue = spray.cue
+                done = _ignore if cue is None else partial(self._hear, cue, self._accounts.get(cue))
                 self._dispensers.spray(spray, seats, done)
             case Halt(slot, seats):
                 self._dispensers.halt(slot, seats)
@@ -316,9 +362,14 @@ class ZoneActor:
             case _:
                 self._listeners.publish(event)
 
-    def _hear(self, account: Account, written: Written) -> None:
-        account.hear(written)
-        self._close_if_settled(account)
+    def _hear(self, cue: CueKey, account: Account | None, written: Written) -> None:
+        if account is not None:
+            account.hear(written)
+            self._close_if_settled(account)
+        if written.untold:
+            # A message to oneself, since a dispenser may say so at any time, in a decision too.
+            with suppress(ActorStopped):
+                self.ref.tell(NotTold(cue, written.untold), urgent=True)
 
     def _close_if_settled(self, account: Account) -> None:
         if account.settled:
@@ -340,13 +391,19 @@ class ZoneActor:
             self._unsettled.pop(account.cue, None)
             account.close()
 
-    def _page(self, zone: Zone, page: int, slots_per_page: int) -> Page:
+    def _page(
+        self, zone: Zone, page: int, seats_per_page: Callable[[Contents], int], now_ms: float
+    ) -> Page:
+        rack = zone.rack
+        supply = rack.supply(now_ms)
+        refills = tuple(refill for _, refill in sorted(rack.refills.items()))
         widest = max((len(seat.slots) for seat in zone.seats), default=1)
-        size = max(1, slots_per_page // max(1, widest))
+        size = max(1, seats_per_page(Contents(widest, rack.longest_names, supply, refills)))
         pages = max(1, -(-len(zone.seats) // size))
         seats = zone.seats[(page - 1) * size : page * size]
         devices = [self._dispensers.device(seat.id) for seat in seats]
-        return Page(zone.revision, pages, tuple(zip(seats, devices, strict=True)))
+        known = tuple(zip(seats, devices, strict=True))
+        return Page(zone.revision, pages, known, supply, refills)
 
 
 def _ignore(_: Written) -> None:

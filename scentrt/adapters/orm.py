@@ -233,11 +233,11 @@ releases = Table(
     Column("zone", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("source", Text, nullable=False),
-    Column("cue", Text, CheckConstraint("json_valid(cue)")),
+    Column("cue", Text, CheckConstraint("cue IS NULL OR json_valid(cue)")),
     Column("scent", Text, nullable=False),
     Column("sku", Text),
     Column("batchref", Text),
-    Column("seats", Text, CheckConstraint("json_valid(seats)")),
+    Column("seats", Text, CheckConstraint("seats IS NULL OR json_valid(seats)")),
     Column("dose_us", Integer, nullable=False),
     Column("ended", Text),
 )

@@ -24,7 +24,9 @@ from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import lock_database
 from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare
 from scentrt.adapters.stock_rows import write_units
+from scentrt.adapters.vial_rows import read_vials, write_vials
 from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.vials import SeatedVial
 from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
 
@@ -143,6 +145,10 @@ class SqlTheatreStore:
         """Return the zone's mark, and its rows from the second `since_s` on."""
         return await self.read(_read_doses, zone, since_s)
 
+    async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
+        """Return the vials that stand in a zone."""
+        return await self.read(read_vials, zone)
+
     async def commit(self, writes: Writes) -> None:
         """Store all of it in one transaction, on disk when this returns; or nothing of it.
 
@@ -256,6 +262,7 @@ class SqlTheatreStore:
             if marks:
                 await connection.execute(_PUT_MARKS, marks)
                 await connection.execute(_FORGET_DOSES, needless)
+            await write_vials(connection, writes.vials)
             if writes.units:
                 await write_units(connection, writes.units)
 

@@ -1,8 +1,9 @@
 """What may be looked at, in SQL."""
 
+import json
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, exists, false, func, null, select
+from sqlalchemy import bindparam, exists, false, func, null, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import (
@@ -14,8 +15,10 @@ from scentrt.adapters.orm import (
     order_lines,
     orders,
     products,
+    releases,
 )
 from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.names import CustomerName, OrderId, Sku
 from scentrt.service_layer.views import (
     AllocationView,
@@ -24,6 +27,7 @@ from scentrt.service_layer.views import (
     LineView,
     OrderView,
     ProductView,
+    ReleaseView,
 )
 
 _ALLOCATIONS = (
@@ -90,6 +94,15 @@ _CUSTOMERS = (
     .order_by(customers.c.name)
     .limit(bindparam("limit"))
 )
+_JOURNAL = (
+    select(releases)
+    .where(
+        releases.c.id > bindparam("after"),
+        or_(bindparam("only").is_(None), releases.c.zone == bindparam("only")),
+    )
+    .order_by(releases.c.id)
+    .limit(bindparam("limit"))
+)
 
 
 class SqlAlchemyViews:
@@ -121,6 +134,10 @@ class SqlAlchemyViews:
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:
         """Return customers."""
         return await self._store.look(_customers, after, limit)
+
+    async def journal(self, after: int, limit: int, zone: ZoneId | None) -> tuple[ReleaseView, ...]:
+        """Return lines of the journal."""
+        return await self._store.look(_journal, after, limit, zone)
 
 
 async def _allocations(connection: AsyncConnection, orderid: OrderId) -> tuple[AllocationView, ...]:
@@ -182,3 +199,26 @@ async def _customers(
 ) -> tuple[CustomerView, ...]:
     rows = await connection.execute(_CUSTOMERS, {"after": after, "limit": limit})
     return tuple(CustomerView(row.name, row.address, row.email) for row in rows)
+
+
+async def _journal(
+    connection: AsyncConnection, after: int, limit: int, zone: ZoneId | None
+) -> tuple[ReleaseView, ...]:
+    page = {"after": after, "limit": limit, "only": zone}
+    return tuple(
+        ReleaseView(
+            row.id,
+            row.at_ms,
+            row.zone,
+            row.session,
+            row.source,
+            None if row.cue is None else json.loads(row.cue),
+            row.scent,
+            row.sku,
+            row.batchref,
+            None if row.seats is None else tuple(map(SeatId, json.loads(row.seats))),
+            row.dose_us,
+            row.ended,
+        )
+        for row in await connection.execute(_JOURNAL, page)
+    )

@@ -13,7 +13,7 @@ from bleak.backends.scanner import BaseBleakScanner
 
 from scentrt.actors.actor import Ref
 from scentrt.actors.clock import ServerClock
-from scentrt.actors.messages import Connected, Stuck, Suspect
+from scentrt.actors.messages import Connected, SlotsHeard, Stuck, Suspect
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.dispensers.adapter import Adapter, assign_adapters
 from scentrt.adapters.dispensers.ble import BleDispensers
@@ -26,7 +26,7 @@ from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.doses import Limits
 from scentrt.domain.layout import DevicePlan, TheatrePlan, ZonePlan
 from scentrt.domain.seats import Seat
-from scentrt.errors import ActorStopped, ConfigError
+from scentrt.errors import ActorStopped, Busy, ConfigError
 from scentrt.secrets_file import load_keys, secrets_beside
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,9 @@ def linked_seats(
     for seat in seats:
         state = dispensers.states.get(seat.id, LinkState())
         seat.online = state.online
+        left_us = state.left_us()
+        for slot in seat.slots:
+            slot.reported_us = left_us.get(slot.number)
         if state.stuck:
             seat.stick(clock.now_ms())
     return seats
@@ -173,6 +176,10 @@ def _on_change(
             refs[zone.id].tell(Stuck(seat, stuck=state.stuck), urgent=True)
         if state.impostor and not former.impostor:
             refs[zone.id].tell(Suspect(seat), urgent=True)
+        if state.readings != former.readings:
+            with suppress(Busy):  # the next reading will do
+                heard = SlotsHeard(seat, state.left_us())
+                refs[zone.id].tell_newest((SlotsHeard, seat), heard)
     where = f"{seat} ({zone.devices[seat].where or zone.devices[seat].name})"
     if state.problem is not None and state.problem != former.problem:
         log.warning("%s: %s", where, state.problem)

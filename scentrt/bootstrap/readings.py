@@ -84,6 +84,12 @@ def readings_of_stock(stock: Stock, ledger: Ledger, outbox: Outbox) -> list[Read
             lambda: ledger.health.lost_rows,
             counts=True,
         ),
+        Reading(
+            "ledger_lost_lines",
+            "Lines of the cue journal that were given up while the database was away.",
+            lambda: ledger.health.lost_lines,
+            counts=True,
+        ),
         Reading("products_in_memory", "Products with an actor.", lambda: stock.room.in_memory),
         Reading(
             "outbox_waiting",

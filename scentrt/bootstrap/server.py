@@ -127,10 +127,11 @@ async def open_server(
             outbox = Outbox(
                 SqlDeliveryStore(store), ways.channels, clock.now_ms, ways.give_up_after_s
             )
-            ledger = Ledger(store, outbox.wake)
+            sessions = Sessions()
+            ledger = Ledger(store, outbox.wake, sessions.name_of)
             stock = build_stock(store, ledger, outlets)
             latch = Latch(await _read_latch(ledger, settings.db))
-            sessions, guests, headsets = Sessions(), Guests(), GogglesDispensers(clock)
+            guests, headsets = Guests(), GogglesDispensers(clock)
             fanout = FanOut(sessions.tell_level)
             limits = settings.limits.of_seats()
             refs: dict[ZoneId, Ref] = {}
@@ -293,6 +294,8 @@ def _readiness(
         remarks.append(behind)
     if health.lost_rows:
         remarks.append(f"{health.lost_rows} dose rows were given up")
+    if health.lost_lines:
+        remarks.append(f"{health.lost_lines} lines of the journal were given up")
     for kind, out in outbox.health.items():
         if out.failing:
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")

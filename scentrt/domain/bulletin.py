@@ -77,9 +77,13 @@ class Bulletin:
             ScentLevelled(self._zone, self._next(), scent, intensity, ttl_ms, seats, now_ms)
         )
 
-    def changed(self, change: Change, seat: SeatId | None, now_ms: float) -> None:
-        """Say what the zone, or a seat, has become."""
-        self._effects.events.append(ZoneChanged(self._zone, self._next(), change, seat, now_ms))
+    def changed(
+        self, change: Change, seat: SeatId | None, now_ms: float, scent: Scent | None = None
+    ) -> None:
+        """Say what the zone, a seat, or what there is of a scent has become."""
+        self._effects.events.append(
+            ZoneChanged(self._zone, self._next(), change, seat, now_ms, scent)
+        )
 
     def dispatched(self, cue: CueKey, targets: int, at_ms: float, late_ms: float) -> None:
         """Tell a cue's owner that it goes out."""

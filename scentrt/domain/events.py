@@ -24,10 +24,11 @@ class Ended(StrEnum):
     DISPLACED = "displaced"
     CLIENT_GONE = "client-gone"
     RESTARTED = "restarted"
+    VIAL_CHANGED = "vial-changed"
 
 
 class Change(StrEnum):
-    """What a zone or one of its seats has become."""
+    """What a zone, one of its seats, or what there is of a scent has become."""
 
     SEAT_ONLINE = "seat-online"
     SEAT_OFFLINE = "seat-offline"
@@ -37,6 +38,17 @@ class Change(StrEnum):
     PANICKED = "panicked"
     RELEASED = "released"
     RESTARTED = "restarted"
+    VIALS_LOADED = "vials-loaded"
+    VIALS_UNLOADED = "vials-unloaded"
+    VIAL_DISAGREES = "vial-disagrees"
+    VIAL_AGREES = "vial-agrees"
+    SUPPLY_LOW = "supply-low"
+    SUPPLY_RESTORED = "supply-restored"
+    REFILL_WANTED = "refill-wanted"
+    REFILL_ORDERED = "refill-ordered"
+    REFILL_OUT_OF_STOCK = "refill-out-of-stock"
+    REFILL_MET = "refill-met"
+    REFILL_CANCELLED = "refill-cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +92,14 @@ class ScentLevelled:
 
 @dataclass(frozen=True, slots=True)
 class ZoneChanged:
-    """The zone, or the one seat named, has become something else."""
+    """The zone, or the one seat named, has become something else; or what it has of a scent."""
 
     zone: ZoneId
     revision: int
     change: Change
     seat: SeatId | None
     at_ms: float
+    scent: Scent | None = None
 
 
 PublicEvent = ScentReleased | ScentEnded | ScentLevelled | ZoneChanged

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from scentrt.domain.cues import CueKey, LevelKey, OwnerId, Scent, SeatId, dose_us
 from scentrt.domain.doses import DoseBudget, Limits
+from scentrt.domain.vials import VialId
 
 LEVEL_PRIORITY = -1
 """A cue of any priority takes a slot from a level, which comes again with its next update."""
@@ -65,11 +66,17 @@ class Run:
 
 @dataclass(slots=True)
 class Vial:
-    """A cartridge: how much is left in it, and where it came from (None where nobody said)."""
+    """A cartridge: how much is left in it, and where it came from (None where nobody said).
+
+    `left_us` is what will be left when what runs has ended. Without an `id` it is not one of ours:
+    goggles brought it along.
+    """
 
     left_us: int
     sku: str | None = None
     batchref: str | None = None
+    id: VialId | None = None
+    capacity_us: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +94,8 @@ class Slot:
     saved: list[tuple[float, int, float]] = field(default_factory=list)
     """What closing early has saved of late, the most first: when, how much, and until when it would
     have gone on."""
+    reported_us: int | None = None
+    """What the device itself says is left here; None where it has said nothing of this vial."""
 
     def running(self, now_ms: float) -> Run | None:
         """Return the release for which this slot is open at `now_ms`, if it is."""
@@ -96,6 +105,10 @@ class Slot:
         """Return what would be saved by closing now."""
         run = self.running(now_ms)
         return 0 if run is None else run.dose_us - run.released_us(now_ms)
+
+    def left_us(self, now_ms: float) -> int | None:
+        """Return what is in the vial at this moment; None where nobody has loaded one."""
+        return None if self.vial is None else self.vial.left_us + self.unreleased_us(now_ms)
 
     def save(self, us: int, ends_ms: float, now_ms: float) -> None:
         """Note what closing now saves; of what was saved before, only more than that matters."""

@@ -8,6 +8,8 @@ a clock or touches a device, so a decision is whole or has not happened.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
+from operator import is_
 
 from scentrt.domain.agenda import MOST_WAITING, Agenda
 from scentrt.domain.bulletin import Bulletin
@@ -15,10 +17,14 @@ from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId, Spray, Zone
 from scentrt.domain.decisions import Accepted, Effects, Refusal, Refused, Verdict
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import Change, Ended
+from scentrt.domain.journal import JournalEntry
 from scentrt.domain.levels import Levels
+from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.rack import Rack
 from scentrt.domain.seating import Seating
 from scentrt.domain.seats import Run, Seat, Skip, Slot
 from scentrt.domain.stops import Stops
+from scentrt.domain.vials import DEFAULT_LOW, Place, SeatedVial
 
 
 class Zone:
@@ -37,6 +43,7 @@ class Zone:
         *,
         panicked: bool = False,
         revision: int = 0,
+        low_below: float = DEFAULT_LOW,
     ) -> None:
         self.id = id
         self.limits = limits
@@ -48,6 +55,9 @@ class Zone:
         self._agenda = Agenda()
         self._levels = Levels(self._seating, self._bulletin)
         self._stops = Stops()
+        self._journal: list[JournalEntry] = []
+        self.rack = Rack(self._seating, self._bulletin, low_below)
+        """The vials. They come and go by `put_vials` and `take_vials`, which close slots first."""
 
     @property
     def seats(self) -> list[Seat]:
@@ -169,6 +179,7 @@ class Zone:
         if chosen:
             seats = self._seating.named([seat.id for seat, _ in chosen])
             self._bulletin.released(cue, seats, now_ms)
+            self._note(run, chosen, now_ms)
         self._bulletin.dispatched(cue.key, len(chosen), now_ms, now_ms - cue.due_ms)
         return Accepted(cue.due_ms, len(chosen), skipped)
 
@@ -336,6 +347,81 @@ class Zone:
         """Raise the alarm over a device that calls itself a seat's and cannot prove it."""
         if self._seating.get(id) is not None:
             self._bulletin.changed(Change.SEAT_IMPOSTOR, id, now_ms)
+
+    # Vials
+
+    def _note(self, run: Run, chosen: Iterable[tuple[Seat, Slot]], now_ms: float) -> None:
+        seats: dict[tuple[str | None, str | None], list[SeatId]] = {}
+        for seat, slot in chosen:
+            source = (None, None) if slot.vial is None else (slot.vial.sku, slot.vial.batchref)
+            seats.setdefault(source, []).append(seat.id)
+        for (sku, batchref), ids in seats.items():
+            self._journal.append(
+                JournalEntry(
+                    now_ms,
+                    run.owner,
+                    run.cue,
+                    run.scent,
+                    None if sku is None else Sku(sku),
+                    None if batchref is None else BatchRef(batchref),
+                    self._seating.named(ids),
+                    run.dose_us * len(ids),
+                )
+            )
+
+    def take_journal(self, _now_ms: float) -> tuple[JournalEntry, ...]:
+        """Return what was released since the last time."""
+        journal, self._journal = tuple(self._journal), []
+        return journal
+
+    def give_back(self, key: CueKey, seats: tuple[SeatId, ...], now_ms: float) -> None:
+        """Give vials back what surely has not been released of a cue at these seats."""
+        for seat in self._seating.meant(seats):
+            for slot in seat.slots:
+                run = slot.run
+                if run is not None and run.cue == key:
+                    seat.close(slot, now_ms)
+                    slot.run = None
+                    if slot.vial is not None:
+                        slot.vial.left_us += run.released_us(slot.until_ms)
+
+    def put_vials(self, vials: Iterable[SeatedVial], now_ms: float) -> None:
+        """Seat vials where the stock says that they stand, closing first what runs there.
+
+        One that stands there already is left alone, and one that has no place here is left out.
+        """
+        missing = self.rack.missing(vials)
+        self._vacate([vial.place for vial in missing], now_ms)
+        self.rack.put(missing, now_ms)
+
+    def take_vials(self, places: Iterable[Place], now_ms: float) -> tuple[SeatedVial, ...]:
+        """Take the vials out of some slots, closing first what runs there; return what is left."""
+        places = tuple(places)
+        self._vacate(places, now_ms)
+        return self.rack.take(places, now_ms)
+
+    def _vacate(self, places: Iterable[Place], now_ms: float) -> None:
+        """End what these slots have to do with the vials in them: nobody else's is to pay for it.
+
+        A dispenser that cannot be reached goes on to the end, and its slot stays taken until then.
+        """
+        running: dict[Run, list[Seat]] = {}
+        spots = self.rack.spots(places)
+        for seat, slot in spots:
+            run = slot.running(now_ms)
+            if run is not None:
+                running.setdefault(run, []).append(seat)
+        for run, seats in running.items():
+            self._halt(partial(is_, run), seats, Ended.VIAL_CHANGED, now_ms)
+        for _, slot in spots:
+            slot.run = None
+            slot.parts.clear()
+
+    def hear_slots(self, id: SeatId, left_us: Mapping[int, int], now_ms: float) -> None:
+        """Take what a seat's device says is left in its slots, in micro-dose-seconds by number."""
+        seat = self._seating.get(id)
+        if seat is not None:
+            self.rack.hear(seat, left_us, now_ms)
 
     def _close_all(self, seat: Seat, now_ms: float) -> None:
         """Close what was open when the connection broke; the first word to a new one is a stop."""

@@ -5,8 +5,8 @@ intensity.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NewType
+from dataclasses import dataclass, replace
+from typing import NewType, Self
 
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
@@ -16,6 +16,9 @@ VialId = NewType("VialId", int)
 
 DEFAULT_CAPACITY_US = 3_600 * US_PER_S
 """An hour at full intensity, where nobody says what a vial of a product holds."""
+
+DEFAULT_LOW = 0.2
+"""A vial, or a scent of a zone, is low when less than this part of what it can hold is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,34 @@ class SeatedVial:
     batchref: BatchRef
     capacity_us: int
     left_us: int
+
+    def with_left(self, left_us: int) -> Self:
+        """Return it with so much left."""
+        return replace(self, left_us=left_us)
+
+
+@dataclass(frozen=True, slots=True)
+class VialLevel:
+    """What will be left in a vial when what runs has ended, and where it stood at that time."""
+
+    id: VialId
+    place: Place
+    left_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScentSupply:
+    """What there is of a scent in the vials of a zone at this moment.
+
+    `low` is how many of its `vials` are low.
+    """
+
+    scent: Scent
+    left_us: int
+    capacity_us: int
+    vials: int
+    low: int
+
+    def is_below(self, part: float) -> bool:
+        """Say whether less than this part of what the vials can hold is left."""
+        return self.left_us < part * self.capacity_us

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 
 
@@ -90,6 +91,24 @@ class CustomerView:
     email: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """A line of the cue journal; see `domain.journal.JournalEntry`."""
+
+    id: int
+    at_ms: float
+    zone: ZoneId
+    session: str
+    source: str
+    cue: str | int | None
+    scent: Scent
+    sku: Sku | None
+    batchref: BatchRef | None
+    seats: tuple[SeatId, ...] | None
+    dose_us: int
+    ended: str | None
+
+
 class Views(Protocol):
     """Look at the stock. Every method raises `StoreUnavailable`.
 
@@ -118,4 +137,8 @@ class Views(Protocol):
 
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:
         """Return customers."""
+        ...
+
+    async def journal(self, after: int, limit: int, zone: ZoneId | None) -> tuple[ReleaseView, ...]:
+        """Return lines of the journal as they came, of one zone or of all."""
         ...

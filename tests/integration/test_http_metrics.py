@@ -51,6 +51,7 @@ async def test_every_name_begins_with_ours_and_the_house_is_told_as_it_is(
     assert found["scentrt_ledger_behind_seconds{}"] == 0
     assert found["scentrt_ledger_failing{}"] == 0
     assert found["scentrt_ledger_lost_rows_total{}"] == 0
+    assert found["scentrt_ledger_lost_lines_total{}"] == 0
     assert found["scentrt_products_in_memory{}"] == 0
 
 

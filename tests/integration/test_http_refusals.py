@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from scentrt.domain.commands import Command
+from scentrt.domain.cues import ZoneId
 from scentrt.domain.names import CustomerName, OrderId, Sku
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
@@ -44,6 +45,9 @@ class Closed:
         raise StoreUnavailable("the database is away")
 
     async def customers(self, after: CustomerName, limit: int) -> NoReturn:
+        raise StoreUnavailable("the database is away")
+
+    async def journal(self, after: int, limit: int, zone: ZoneId | None) -> NoReturn:
         raise StoreUnavailable("the database is away")
 
 

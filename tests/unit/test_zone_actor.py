@@ -206,7 +206,7 @@ class TestDevices:
         known = DeviceState(latency_ms=2.5, battery_percent=97)
         stage.dispensers.devices[stage.seats[1]] = known
         async with stage.play():
-            page = await stage.ref.ask(ReadPage(1, 1_000))
+            page = await stage.ref.ask(ReadPage(1, lambda _: 1_000))
         assert [device for _, device in page.seats] == [None, known, None, None, None, None]
 
     async def test_a_device_that_sticks_is_left_out_until_it_comes_loose(
@@ -219,7 +219,7 @@ class TestDevices:
             await trio.sleep(stage.limits.clearing_ms / 1000)
             assert await stage.targets(stage.cue("c-2")) == 6
             stage.ref.tell(Suspect(stage.seats[2]))
-            await stage.ref.ask(ReadPage(1, 1_000))
+            await stage.ref.ask(ReadPage(1, lambda _: 1_000))
         changes = [
             event.change for event in stage.audience.events if isinstance(event, ZoneChanged)
         ]
@@ -286,7 +286,7 @@ class TestLifetime:
                 assert stage.dispensers.open == set()
                 assert not stage.zone.is_open
                 with trio.fail_after(1):
-                    await stage.ref.ask(ReadPage(1, 1_000))
+                    await stage.ref.ask(ReadPage(1, lambda _: 1_000))
                 assert stage.zone.is_open
 
     async def test_a_zone_that_was_restarted_says_so_and_goes_on_counting_its_revisions(
@@ -296,7 +296,7 @@ class TestLifetime:
             await stage.targets(stage.cue("first"))
             await stage.crash()
             assert await stage.targets(stage.cue("second")) == 6
-            page = await stage.ref.ask(ReadPage(1, 1_000))
+            page = await stage.ref.ask(ReadPage(1, lambda _: 1_000))
             first, restarted, second = stage.audience.events
             assert isinstance(restarted, ZoneChanged)
             assert restarted.change is Change.RESTARTED

@@ -4,7 +4,6 @@ Nothing here waits for a zone. Answers are pushed in the zone's own turn, so a s
 right behind a cue is sent on at once, however much waits before them.
 """
 
-import textwrap
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,6 @@ from scentrt.actors.clock import ServerClock
 from scentrt.actors.house import House
 from scentrt.actors.messages import (
     CancelCue,
-    DeviceState,
     Page,
     ReadPage,
     SetLevel,
@@ -28,8 +26,7 @@ from scentrt.actors.messages import (
 )
 from scentrt.domain.cues import EVERYWHERE, Cue, CueKey, Level, LevelKey, Scent, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Verdict
-from scentrt.domain.doses import US_PER_S, Limits
-from scentrt.domain.seats import Seat
+from scentrt.domain.doses import Limits
 from scentrt.entrypoints.gateway import messages as hear
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.answers import (
@@ -43,8 +40,9 @@ from scentrt.entrypoints.gateway.answers import (
 from scentrt.entrypoints.gateway.fanout import FanOut, Subscription
 from scentrt.entrypoints.gateway.goggles import Headset, Headsets
 from scentrt.entrypoints.gateway.session import KnownCue, Session
+from scentrt.entrypoints.gateway.state_pages import page_of_state, seats_per_page
 from scentrt.entrypoints.gateway.stream import FrameStream
-from scentrt.entrypoints.gateway.wire import BYTES_PER_CHARACTER, ROOM, Codec
+from scentrt.entrypoints.gateway.wire import ROOM, Codec
 from scentrt.errors import (
     ActorError,
     Busy,
@@ -60,14 +58,6 @@ from scentrt.errors import (
 T = TypeVar("T")
 
 DAY_MS: Final = 24 * 3_600_000.0
-SEAT_BYTES: Final = 60
-SLOT_BYTES: Final = 150
-DEVICE_BYTES: Final = 400
-"""What a seat, a slot and a device take in a page of state, but for names and problem."""
-
-LONGEST_PROBLEM: Final = 200
-"""Characters of a device's problem that are told; the server's log has the whole."""
-
 MOST_SUBSCRIPTIONS: Final = 100
 
 MAY: Final[dict[type[hear.ClientMessage], frozenset[hear.Role]]] = {
@@ -312,7 +302,8 @@ class Connection:
         self._fanout.subscribe(self, id, subscription)
 
     def _state(self, message: hear.ReadState) -> None:
-        zone = self._house.zone(ZoneId(message.zone))
+        id = ZoneId(message.zone)
+        zone = self._house.zone(id)
 
         def answer(page: Page | ActorError) -> None:
             if isinstance(page, ActorError):
@@ -320,34 +311,14 @@ class Connection:
             elif message.page > page.pages:
                 self._refuse(message, "bad-message", f"page: expected 1 to {page.pages}")
             else:
-                self.tell(
-                    say.State(
-                        re=message.id,
-                        zone=message.zone,
-                        revision=page.revision,
-                        page=message.page,
-                        pages=page.pages,
-                        seats=tuple(_seat_state(seat, device) for seat, device in page.seats),
-                    )
-                )
+                self.tell(page_of_state(message, page, self._clock.now_ms()))
 
         try:
-            zone.request(ReadPage(message.page, self._slots_per_page(ZoneId(message.zone))), answer)
+            zone.request(ReadPage(message.page, partial(seats_per_page, self._house, id)), answer)
         except Busy as error:
             self.tell(busy(message.id, error.retry_after_ms))
         except ActorError as error:
             answer(error)
-
-    def _slots_per_page(self, zone: ZoneId) -> int:
-        """Return how many slots fit in a page, and the seats they are in with them."""
-        scents = self._house.scents_of(zone)
-        scent = max(map(len, scents), default=hear.LONGEST_SCENT)
-        seat = len(zone) + len("-200-200") if scents else hear.LONGEST_NAME
-        slot_bytes = SLOT_BYTES + BYTES_PER_CHARACTER * scent
-        seat_bytes = SEAT_BYTES + BYTES_PER_CHARACTER * seat
-        if self._house.has_devices(zone):
-            seat_bytes += DEVICE_BYTES + BYTES_PER_CHARACTER * LONGEST_PROBLEM
-        return ROOM // (slot_bytes + seat_bytes // max(1, len(scents)))
 
     # What all have in common
 
@@ -403,36 +374,3 @@ def _code_of(error: UnknownName) -> say.ErrorCode:
 
 def _filter(names: tuple[str, ...] | None) -> frozenset[str] | None:
     return None if names is None else frozenset(names)
-
-
-def _device_state(device: DeviceState) -> say.DeviceState:
-    problem = device.problem
-    return say.DeviceState(
-        latency_ms=device.latency_ms,
-        battery_percent=device.battery_percent,
-        firmware=device.firmware,
-        expired=device.expired,
-        problem=None if problem is None else textwrap.shorten(problem, LONGEST_PROBLEM),
-    )
-
-
-def _seat_state(seat: Seat, device: DeviceState | None) -> say.SeatState:
-    # What shows everything has no slots to tell of, whatever it has shown so far.
-    slots = () if seat.anything else seat.slots
-    return say.SeatState(
-        seat=seat.id,
-        online=seat.online,
-        opted_out=seat.opted_out,
-        stuck=True if seat.stuck else UNSET,
-        device=UNSET if device is None else _device_state(device),
-        slots=tuple(
-            say.SlotState(
-                slot=slot.number,
-                scent=slot.scent,
-                sku=None if slot.vial is None else slot.vial.sku,
-                batchref=None if slot.vial is None else slot.vial.batchref,
-                remaining_s=None if slot.vial is None else slot.vial.left_us / US_PER_S,
-            )
-            for slot in slots
-        ),
-    )

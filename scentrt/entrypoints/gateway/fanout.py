@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 import trio
+from msgspec import UNSET
 
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.events import (
@@ -69,7 +70,7 @@ class Subscription:
         kind: EventKind
         scent: Scent | None = None
         match event:
-            case ZoneChanged(seat=seat):
+            case ZoneChanged(seat=seat, scent=scent):
                 kind, seats = "zone", None if seat is None else (seat,)
             case ScentReleased(scent=scent, seats=seats) | ScentEnded(scent=scent, seats=seats):
                 kind = "scent"
@@ -212,6 +213,7 @@ def _parts(event: PublicEvent) -> Iterator[say.ServerMessage]:
                 change=event.change,
                 seat=event.seat,
                 at=event.at_ms,
+                scent=UNSET if event.scent is None else event.scent,
             )
         case _:
             assert_never(event)

@@ -9,6 +9,7 @@ from typing import Final, Literal, NewType
 from msgspec import UNSET, Struct, UnsetType
 
 from scentrt.domain.events import Change, Ended
+from scentrt.domain.refills import RefillStatus
 from scentrt.domain.seats import Skip
 from scentrt.entrypoints.gateway.messages import To
 
@@ -137,13 +138,17 @@ class Unsubscribed(_Reply, frozen=True, kw_only=True, tag="unsubscribed"):
 
 
 class SlotState(Struct, frozen=True, kw_only=True, gc=False):
-    """A slot; without a vial in it that we know of, the last three are None."""
+    """A slot; without a vial in it that we know of, the three that tell of it are None.
+
+    `reported_s` is what its device says is left, only where it has said so.
+    """
 
     slot: int
     scent: str
     sku: str | None
     batchref: str | None
     remaining_s: float | None
+    reported_s: float | UnsetType = UNSET
 
 
 class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
@@ -167,13 +172,37 @@ class SeatState(Struct, frozen=True, kw_only=True, gc=False):
     slots: tuple[SlotState, ...]
 
 
+class SupplyState(Struct, frozen=True, kw_only=True, gc=False):
+    """What there is of a scent in all the vials of a zone, of which `low` are low."""
+
+    scent: str
+    remaining_s: float
+    capacity_s: float
+    vials: int
+    low: int
+
+
+class RefillState(Struct, frozen=True, kw_only=True, gc=False):
+    """What a zone has ordered by itself; batch and ETA (an ISO date) as far as they are known."""
+
+    scent: str
+    sku: str
+    orderid: str
+    qty: int
+    status: RefillStatus
+    batchref: str | None
+    eta: str | None
+
+
 class State(_Reply, frozen=True, kw_only=True, tag="state"):
-    """One page of a zone as it was at `revision`."""
+    """One page of a zone as it was at `revision`; supply and refills where there are any."""
 
     zone: str
     revision: int
     page: int
     pages: int
+    supply: tuple[SupplyState, ...] | UnsetType = UNSET
+    refills: tuple[RefillState, ...] | UnsetType = UNSET
     seats: tuple[SeatState, ...]
 
 
@@ -224,13 +253,14 @@ class ScentLevelled(_Outgoing, frozen=True, kw_only=True, tag="scent-level"):
 
 
 class ZoneChanged(_Outgoing, frozen=True, kw_only=True, tag="zone"):
-    """A zone, or one seat of it, has changed."""
+    """A zone, one seat of it, or what it has of a scent, has changed."""
 
     zone: str
     revision: int
     change: Change
     seat: str | None
     at: float
+    scent: str | UnsetType = UNSET
 
 
 class SpraySlot(_Outgoing, frozen=True, kw_only=True, tag="spray"):

@@ -17,6 +17,10 @@ REMEMBERED_CUES: Final = 10_000
 REMEMBERED_MS: Final = 5 * 60_000.0
 """How many cue ids, and for how long, get their first answer again."""
 
+MOST_NAMES: Final = 10_000
+"""Sessions whose names are remembered, also when they have ended: what they asked for is written
+down a second later, or when the database is back."""
+
 MOST_LEVELS: Final = 10_000
 """Levels that one session may hold at once; a frame of a game has some dozens."""
 
@@ -127,12 +131,20 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._names: OrderedDict[OwnerId, str] = OrderedDict()
 
     def open(self, role: Role, name: str) -> Session:
         """Begin a new session, under an id that nobody can guess."""
         session = Session(OwnerId(f"s-{secrets.token_hex(16)}"), role, name)
         self._sessions[session.id] = session
+        self._names[session.id] = name
+        if len(self._names) > MOST_NAMES:
+            self._names.popitem(last=False)
         return session
+
+    def name_of(self, id: OwnerId) -> str | None:
+        """Return the hello name of a session, also of one that has ended not too long ago."""
+        return self._names.get(id)
 
     def resume(self, id: str | None, role: Role, name: str) -> Session | None:
         """Return the session of this id if it is there still, and of this role and name."""

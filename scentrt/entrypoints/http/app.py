@@ -11,6 +11,7 @@ from scentrt.entrypoints.http.document import complete_document
 from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.gate import OriginCheck, TokenCheck
 from scentrt.entrypoints.http.health import Readiness, add_health
+from scentrt.entrypoints.http.journal_page import JournalPage
 from scentrt.entrypoints.http.metrics import (
     CONTENT_TYPE_LATEST,
     CountedOwner,
@@ -68,6 +69,7 @@ def create_app(
     StockPages(views).add_to(app)
     if forecasts is not None:
         forecasts.add_to(app)
+    JournalPage(views).add_to(app)
     add_health(app, readiness)
     add_refusals(app)
 

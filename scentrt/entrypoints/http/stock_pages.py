@@ -145,7 +145,7 @@ class StockPages:
         """Return products with their batches, by SKU and page by page."""
         found = await self._views.products(Sku(after), limit + 1)
         follows = found[limit - 1].sku if len(found) > limit else None
-        return await _page("products", map(Product.of, found[:limit]), follows)
+        return await page_of("products", map(Product.of, found[:limit]), follows)
 
     async def product(self, sku: Annotated[str, Path(description="A product")]) -> Response:
         """Return a product with its batches."""
@@ -158,7 +158,7 @@ class StockPages:
         """Return orders, by id and page by page."""
         found = await self._views.orders(OrderId(after), limit + 1)
         follows = found[limit - 1].orderid if len(found) > limit else None
-        return await _page("orders", map(Order.of, found[:limit]), follows)
+        return await page_of("orders", map(Order.of, found[:limit]), follows)
 
     async def order(
         self, orderid: Annotated[str, Path(description="The id of an order")]
@@ -173,10 +173,11 @@ class StockPages:
         """Return customers, by name and page by page."""
         found = await self._views.customers(CustomerName(after), limit + 1)
         follows = found[limit - 1].name if len(found) > limit else None
-        return await _page("customers", map(Customer.of, found[:limit]), follows)
+        return await page_of("customers", map(Customer.of, found[:limit]), follows)
 
 
-async def _page(name: str, answers: Iterable[BaseModel], follows: str | None) -> Json:
+async def page_of(name: str, answers: Iterable[BaseModel], follows: str | int | None) -> Json:
+    """Return a page of a list: its items under `name`, and where the next one begins."""
     items = []
     for answer in answers:
         items.append(answer.model_dump_json())

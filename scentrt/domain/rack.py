@@ -1,0 +1,229 @@
+"""The rack: the vials that stand in the slots of a zone, and whether they will last."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from scentrt.domain.bulletin import Bulletin
+from scentrt.domain.cues import Scent, SeatId
+from scentrt.domain.doses import US_PER_S
+from scentrt.domain.events import Change
+from scentrt.domain.refills import Refill, RefillStatus
+from scentrt.domain.seating import Seating
+from scentrt.domain.seats import Seat, Slot, Vial
+from scentrt.domain.vials import Place, ScentSupply, SeatedVial, VialId, VialLevel
+
+TOLERANCE, LEAST_TOLERANCE_US = 0.05, 10 * US_PER_S
+"""How far a device and we may be apart over a vial: this part of what it can hold, or so much. A
+device's valves are not exact, and what it says is a little older than what we know."""
+
+CONVINCING = 2
+"""How many readings in a row have to disagree before anybody is told: one may be nonsense."""
+
+_CHANGE_BY_STATUS = {
+    RefillStatus.WANTED: Change.REFILL_WANTED,
+    RefillStatus.ORDERED: Change.REFILL_ORDERED,
+    RefillStatus.OUT_OF_STOCK: Change.REFILL_OUT_OF_STOCK,
+    RefillStatus.MET: Change.REFILL_MET,
+    RefillStatus.CANCELLED: Change.REFILL_CANCELLED,
+}
+
+
+@dataclass(slots=True, eq=False)
+class _Standing:
+    """A vial in its slot: as it came, as it is, and what of it was told last."""
+
+    loaded: SeatedVial
+    slot: Slot
+    vial: Vial
+    told_us: int | None
+
+
+class Rack:
+    """Know which vial stands where, and say what changes about them.
+
+    Seats take from their vials by themselves; nothing here opens or closes a slot, so that is to be
+    done before a vial comes or goes. `low_below` is the part of what its vials can hold below which
+    a scent is low.
+
+    What is left decides whether a seat is skipped, not what its device says is left: a gauge that
+    is wrong must not silence a seat, and a level of ours that is too high costs no more than a cue
+    that comes out weak.
+    """
+
+    def __init__(self, seating: Seating, bulletin: Bulletin, low_below: float) -> None:
+        self._seating = seating
+        self._bulletin = bulletin
+        self._low_below = low_below
+        self._standing: dict[VialId, _Standing] = {}
+        self._low: set[Scent] = set()
+        # By vial, how many readings of its device in a row have disagreed.
+        self._doubts: dict[VialId, int] = {}
+        self.refills: dict[Scent, Refill] = {}
+        """What the zone has ordered by itself, by scent."""
+
+    # Who comes and goes
+
+    def spots(self, places: Iterable[Place]) -> list[tuple[Seat, Slot]]:
+        """Return those of these places that are there."""
+        return [spot for place in places if (spot := self._spot(place)) is not None]
+
+    def missing(self, vials: Iterable[SeatedVial]) -> list[SeatedVial]:
+        """Return those of these vials that have a place here and do not stand in it yet."""
+        return [
+            each
+            for each in vials
+            if self._spot(each.place) is not None and not self._stands(each.id, each.place)
+        ]
+
+    def put(self, vials: Iterable[SeatedVial], now_ms: float) -> None:
+        """Seat vials that were `missing`, and say so.
+
+        They stand where the stock says; whatever else we thought to be there is not.
+        """
+        loaded: dict[Scent, list[SeatId]] = {}
+        for each in vials:
+            slot = self._seat(each, told_us=None)
+            loaded.setdefault(slot.scent, []).append(each.place.seat)
+        self._tell(Change.VIALS_LOADED, loaded, now_ms)
+
+    def restore(self, vials: Collection[SeatedVial]) -> int:
+        """Seat vials that stood here before, saying nothing; return how many have no place here."""
+        missing = self.missing(vials)
+        for each in missing:
+            self._seat(each, told_us=each.left_us)
+        return len(vials) - len(missing)
+
+    def take(self, places: Iterable[Place], now_ms: float) -> tuple[SeatedVial, ...]:
+        """Take the vials out of some slots, say so, and return them with what is left in each."""
+        taken: list[SeatedVial] = []
+        unloaded: dict[Scent, list[SeatId]] = {}
+        for _, slot in self.spots(places):
+            if slot.vial is not None and slot.vial.id is not None:
+                standing = self._remove(slot.vial.id)
+                taken.append(standing.loaded.with_left(standing.vial.left_us))
+                unloaded.setdefault(slot.scent, []).append(standing.loaded.place.seat)
+        self._tell(Change.VIALS_UNLOADED, unloaded, now_ms)
+        return tuple(taken)
+
+    def _spot(self, place: Place) -> tuple[Seat, Slot] | None:
+        seat = self._seating.get(place.seat)
+        for slot in () if seat is None else seat.slots:
+            if slot.number == place.slot:
+                assert seat is not None
+                return seat, slot
+        return None
+
+    def _stands(self, id: VialId, place: Place) -> bool:
+        standing = self._standing.get(id)
+        return standing is not None and standing.loaded.place == place
+
+    def _seat(self, loaded: SeatedVial, told_us: int | None) -> Slot:
+        [(_, slot)] = self.spots([loaded.place])
+        for former in (loaded.id, None if slot.vial is None else slot.vial.id):
+            if former in self._standing:
+                self._remove(former)
+        slot.vial = Vial(loaded.left_us, loaded.sku, loaded.batchref, loaded.id, loaded.capacity_us)
+        slot.reported_us = None
+        self._standing[loaded.id] = _Standing(loaded, slot, slot.vial, told_us)
+        return slot
+
+    def _remove(self, id: VialId) -> _Standing:
+        standing = self._standing.pop(id)
+        self._doubts.pop(id, None)
+        standing.slot.vial = standing.slot.reported_us = None
+        return standing
+
+    def _tell(self, change: Change, seats: Mapping[Scent, list[SeatId]], now_ms: float) -> None:
+        for scent, ids in seats.items():
+            self._bulletin.changed(change, ids[0] if len(ids) == 1 else None, now_ms, scent)
+
+    # What is left
+
+    @property
+    def longest_names(self) -> int:
+        """How many characters the SKU and the batch of a vial here have at most."""
+        vials = (each.loaded for each in self._standing.values())
+        return max((max(len(vial.sku), len(vial.batchref)) for vial in vials), default=0)
+
+    def take_levels(self) -> tuple[VialLevel, ...]:
+        """Return the levels that have changed since the last time."""
+        changed = []
+        for id, standing in self._standing.items():
+            left_us = standing.vial.left_us
+            if left_us != standing.told_us:
+                standing.told_us = left_us
+                changed.append(VialLevel(id, standing.loaded.place, left_us))
+        return tuple(changed)
+
+    def supply(self, now_ms: float) -> tuple[ScentSupply, ...]:
+        """Return what there is of each scent of which there are vials, by the scent's name."""
+        by_scent: dict[Scent, list[tuple[int, int]]] = {}
+        for standing in self._standing.values():
+            left_us = standing.vial.left_us
+            if standing.slot.until_ms > now_ms:
+                left_us += standing.slot.unreleased_us(now_ms)
+            held = by_scent.setdefault(standing.slot.scent, [])
+            held.append((left_us, standing.loaded.capacity_us))
+        return tuple(
+            ScentSupply(
+                scent,
+                left_us=sum(left_us for left_us, _ in held),
+                capacity_us=sum(capacity_us for _, capacity_us in held),
+                vials=len(held),
+                low=sum(left_us < self._low_below * capacity_us for left_us, capacity_us in held),
+            )
+            for scent, held in sorted(by_scent.items())
+        )
+
+    def watch(self, now_ms: float) -> tuple[ScentSupply, ...]:
+        """Say what has run low, and what no longer is; return the supply.
+
+        It is judged by what is in the vials, which only loading raises, so that no level makes it
+        go to and fro. A scent whose vials were all taken out stays as it was.
+        """
+        supply = self.supply(now_ms)
+        for each in supply:
+            is_low, was_low = each.is_below(self._low_below), each.scent in self._low
+            if is_low and not was_low:
+                self._low.add(each.scent)
+                self._bulletin.changed(Change.SUPPLY_LOW, None, now_ms, each.scent)
+            elif was_low and not is_low:
+                self._low.discard(each.scent)
+                self._bulletin.changed(Change.SUPPLY_RESTORED, None, now_ms, each.scent)
+        return supply
+
+    # What others say
+
+    def hear(self, seat: Seat, left_us: Mapping[int, int], now_ms: float) -> None:
+        """Take what a seat's device says is left, by slot, and say where it is another than ours.
+
+        That is when two readings in a row are further apart from us than `TOLERANCE`, or what is
+        the least of it; it ends with the first that is not.
+        """
+        for slot in seat.slots:
+            slot.reported_us = left_us.get(slot.number)
+            if slot.reported_us is not None:
+                self._compare(seat, slot, slot.reported_us, now_ms)
+
+    def _compare(self, seat: Seat, slot: Slot, reported_us: int, now_ms: float) -> None:
+        standing = None
+        if slot.vial is not None and slot.vial.id is not None:
+            standing = self._standing.get(slot.vial.id)
+        left_us = slot.left_us(now_ms)
+        if standing is None or left_us is None:
+            return
+        id, capacity_us = standing.loaded.id, standing.loaded.capacity_us
+        if abs(reported_us - left_us) > max(TOLERANCE * capacity_us, LEAST_TOLERANCE_US):
+            self._doubts[id] = self._doubts.get(id, 0) + 1
+            if self._doubts[id] == CONVINCING:
+                self._bulletin.changed(Change.VIAL_DISAGREES, seat.id, now_ms, slot.scent)
+        elif self._doubts.pop(id, 0) >= CONVINCING:
+            self._bulletin.changed(Change.VIAL_AGREES, seat.id, now_ms, slot.scent)
+
+    def set_refill(self, scent: Scent, refill: Refill | None, now_ms: float) -> None:
+        """Know what has become of a scent's refill (None: there is none); say so if it is new."""
+        if refill is None:
+            self.refills.pop(scent, None)
+        elif refill != self.refills.get(scent):
+            self.refills[scent] = refill
+            self._bulletin.changed(_CHANGE_BY_STATUS[refill.status], None, now_ms, scent)

@@ -106,6 +106,11 @@ class Slot:
         run = self.running(now_ms)
         return 0 if run is None else run.dose_us - run.released_us(now_ms)
 
+    def is_short(self, dose: int, now_ms: float) -> bool:
+        """Say whether the vial does not last for a release, what closing saves included."""
+        left_us = self.left_us(now_ms)
+        return left_us is not None and left_us < dose
+
     def left_us(self, now_ms: float) -> int | None:
         """Return what is in the vial at this moment; None where nobody has loaded one."""
         return None if self.vial is None else self.vial.left_us + self.unreleased_us(now_ms)
@@ -243,7 +248,7 @@ class Seat:
         best: Slot | None = None
         reason = Skip.BUSY
         for slot in slots:
-            if slot.vial is not None and slot.vial.left_us + slot.unreleased_us(at_ms) < dose:
+            if slot.vial is not None and slot.vial.left_us < dose and slot.is_short(dose, at_ms):
                 reason = Skip.EMPTY
             elif slot.until_ms <= at_ms:
                 best = slot

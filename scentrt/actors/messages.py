@@ -194,12 +194,12 @@ class Page:
 class Contents:
     """What there is to tell of a zone: what decides how much of it fits in a page.
 
-    `slots` are those of the seat that has most, `vial_names` the characters of the longest SKU or
+    `slots` are those of the seat that has most, `vial_name` the characters of the longest SKU or
     batch of a vial here.
     """
 
     slots: int
-    vial_names: int
+    vial_name: int
     supply: tuple[ScentSupply, ...]
     refills: tuple[Refill, ...]
 

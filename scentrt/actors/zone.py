@@ -395,10 +395,10 @@ class ZoneActor:
         self, zone: Zone, page: int, seats_per_page: Callable[[Contents], int], now_ms: float
     ) -> Page:
         rack = zone.rack
-        supply = rack.supply(now_ms)
+        supply = rack.watched(now_ms)
         refills = tuple(refill for _, refill in sorted(rack.refills.items()))
         widest = max((len(seat.slots) for seat in zone.seats), default=1)
-        size = max(1, seats_per_page(Contents(widest, rack.longest_names, supply, refills)))
+        size = max(1, seats_per_page(Contents(widest, rack.longest_name, supply, refills)))
         pages = max(1, -(-len(zone.seats) // size))
         seats = zone.seats[(page - 1) * size : page * size]
         devices = [self._dispensers.device(seat.id) for seat in seats]

@@ -60,6 +60,9 @@ class Rack:
         self._doubts: dict[VialId, int] = {}
         self.refills: dict[Scent, Refill] = {}
         """What the zone has ordered by itself, by scent."""
+        self.longest_name = 0
+        """How many characters the SKU or the batch of a vial here had at most."""
+        self._watched: tuple[ScentSupply, ...] | None = None
 
     # Who comes and goes
 
@@ -107,10 +110,10 @@ class Rack:
 
     def _spot(self, place: Place) -> tuple[Seat, Slot] | None:
         seat = self._seating.get(place.seat)
-        for slot in () if seat is None else seat.slots:
-            if slot.number == place.slot:
-                assert seat is not None
-                return seat, slot
+        if seat is not None:
+            for slot in seat.slots:
+                if slot.number == place.slot:
+                    return seat, slot
         return None
 
     def _stands(self, id: VialId, place: Place) -> bool:
@@ -118,17 +121,22 @@ class Rack:
         return standing is not None and standing.loaded.place == place
 
     def _seat(self, loaded: SeatedVial, told_us: int | None) -> Slot:
-        [(_, slot)] = self.spots([loaded.place])
+        spot = self._spot(loaded.place)
+        assert spot is not None
+        slot = spot[1]
         for former in (loaded.id, None if slot.vial is None else slot.vial.id):
             if former in self._standing:
                 self._remove(former)
         slot.vial = Vial(loaded.left_us, loaded.sku, loaded.batchref, loaded.id, loaded.capacity_us)
         slot.reported_us = None
+        self.longest_name = max(self.longest_name, len(loaded.sku), len(loaded.batchref))
+        self._watched = None
         self._standing[loaded.id] = _Standing(loaded, slot, slot.vial, told_us)
         return slot
 
     def _remove(self, id: VialId) -> _Standing:
         standing = self._standing.pop(id)
+        self._watched = None
         self._doubts.pop(id, None)
         standing.slot.vial = standing.slot.reported_us = None
         return standing
@@ -138,12 +146,6 @@ class Rack:
             self._bulletin.changed(change, ids[0] if len(ids) == 1 else None, now_ms, scent)
 
     # What is left
-
-    @property
-    def longest_names(self) -> int:
-        """How many characters the SKU and the batch of a vial here have at most."""
-        vials = (each.loaded for each in self._standing.values())
-        return max((max(len(vial.sku), len(vial.batchref)) for vial in vials), default=0)
 
     def take_levels(self) -> tuple[VialLevel, ...]:
         """Return the levels that have changed since the last time."""
@@ -157,23 +159,20 @@ class Rack:
 
     def supply(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Return what there is of each scent of which there are vials, by the scent's name."""
-        by_scent: dict[Scent, list[tuple[int, int]]] = {}
+        by_scent: dict[Scent, list[int]] = {}
         for standing in self._standing.values():
+            slot, capacity_us = standing.slot, standing.loaded.capacity_us
             left_us = standing.vial.left_us
-            if standing.slot.until_ms > now_ms:
-                left_us += standing.slot.unreleased_us(now_ms)
-            held = by_scent.setdefault(standing.slot.scent, [])
-            held.append((left_us, standing.loaded.capacity_us))
-        return tuple(
-            ScentSupply(
-                scent,
-                left_us=sum(left_us for left_us, _ in held),
-                capacity_us=sum(capacity_us for _, capacity_us in held),
-                vials=len(held),
-                low=sum(left_us < self._low_below * capacity_us for left_us, capacity_us in held),
-            )
-            for scent, held in sorted(by_scent.items())
-        )
+            if slot.until_ms > now_ms:
+                left_us += slot.unreleased_us(now_ms)
+            sums = by_scent.get(slot.scent)
+            if sums is None:
+                sums = by_scent[slot.scent] = [0, 0, 0, 0]
+            sums[0] += left_us
+            sums[1] += capacity_us
+            sums[2] += 1
+            sums[3] += left_us < self._low_below * capacity_us
+        return tuple(ScentSupply(scent, *sums) for scent, sums in sorted(by_scent.items()))
 
     def watch(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Say what has run low, and what no longer is; return the supply.
@@ -181,7 +180,7 @@ class Rack:
         It is judged by what is in the vials, which only loading raises, so that no level makes it
         go to and fro. A scent whose vials were all taken out stays as it was.
         """
-        supply = self.supply(now_ms)
+        supply = self._watched = self.supply(now_ms)
         for each in supply:
             is_low, was_low = each.is_below(self._low_below), each.scent in self._low
             if is_low and not was_low:
@@ -191,6 +190,12 @@ class Rack:
                 self._low.discard(each.scent)
                 self._bulletin.changed(Change.SUPPLY_RESTORED, None, now_ms, each.scent)
         return supply
+
+    def watched(self, now_ms: float) -> tuple[ScentSupply, ...]:
+        """Return the supply as it was watched last, for whoever asks for it again and again."""
+        if self._watched is None:
+            self._watched = self.supply(now_ms)
+        return self._watched
 
     # What others say
 

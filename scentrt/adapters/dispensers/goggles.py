@@ -26,9 +26,9 @@ class Headset(Protocol):
 class GogglesDispensers:
     """The dispensers of the goggles that are connected.
 
-    Goggles without a dispenser count as told at once: they learn of it by their events. Of those with
-    one none is ever known not to have been told: an order is sent at once, and what happens to it on
-    its way, or to the answer, is not.
+    Goggles without a dispenser count as told at once: they learn of it by their events. Those with
+    one are never known not to have been told: an order is sent at once, and may have arrived
+    whatever is heard of it.
     """
 
     def __init__(self, clock: ServerClock) -> None:

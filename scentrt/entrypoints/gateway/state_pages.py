@@ -40,7 +40,7 @@ def seats_per_page(house: House, zone: ZoneId, contents: Contents) -> int:
     scents = house.scents_of(zone)
     scent = max(map(len, scents), default=hear.LONGEST_SCENT)
     seat = len(zone) + len("-200-200") if scents else hear.LONGEST_NAME
-    vial = 2 * min(contents.vial_names, LONGEST_STOCK_NAME)
+    vial = 2 * min(contents.vial_name, LONGEST_STOCK_NAME)
     slot_bytes = SLOT_BYTES + BYTES_PER_CHARACTER * (scent + vial)
     seat_bytes = SEAT_BYTES + BYTES_PER_CHARACTER * seat + max(1, contents.slots) * slot_bytes
     if house.has_devices(zone):

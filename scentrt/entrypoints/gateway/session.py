@@ -17,9 +17,9 @@ REMEMBERED_CUES: Final = 10_000
 REMEMBERED_MS: Final = 5 * 60_000.0
 """How many cue ids, and for how long, get their first answer again."""
 
-MOST_NAMES: Final = 10_000
-"""Sessions whose names are remembered, also when they have ended: what they asked for is written
-down a second later, or when the database is back."""
+MOST_FORMER: Final = 10_000
+"""Sessions whose names are remembered when they have ended: what they asked for is written down a
+second later, and waits for the database longer."""
 
 MOST_LEVELS: Final = 10_000
 """Levels that one session may hold at once; a frame of a game has some dozens."""
@@ -131,20 +131,18 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
-        self._names: OrderedDict[OwnerId, str] = OrderedDict()
+        self._former: OrderedDict[OwnerId, str] = OrderedDict()
 
     def open(self, role: Role, name: str) -> Session:
         """Begin a new session, under an id that nobody can guess."""
         session = Session(OwnerId(f"s-{secrets.token_hex(16)}"), role, name)
         self._sessions[session.id] = session
-        self._names[session.id] = name
-        if len(self._names) > MOST_NAMES:
-            self._names.popitem(last=False)
         return session
 
     def name_of(self, id: OwnerId) -> str | None:
         """Return the hello name of a session, also of one that has ended not too long ago."""
-        return self._names.get(id)
+        session = self._sessions.get(id)
+        return self._former.get(id) if session is None else session.name
 
     def resume(self, id: str | None, role: Role, name: str) -> Session | None:
         """Return the session of this id if it is there still, and of this role and name."""
@@ -155,7 +153,10 @@ class Sessions:
 
     def close(self, session: Session) -> None:
         """End a session for good."""
-        self._sessions.pop(session.id, None)
+        if self._sessions.pop(session.id, None) is not None:
+            self._former[session.id] = session.name
+            if len(self._former) > MOST_FORMER:
+                self._former.popitem(last=False)
 
     def tell_level(self, zone: ZoneId, change: LevelChanged) -> None:
         """Tell the sender of a level when what becomes of it, over all zones, has changed."""

@@ -22,14 +22,21 @@
     │   ├── InvalidOrder
     │   ├── InvalidCustomer
     │   ├── InvalidSku       nobody has ever made a batch of it known
+    │   ├── InvalidVials     vials cannot stand there, or there are none of it
     │   ├── NotInStockRoom   there is nothing of this name
     │   │   ├── UnknownBatch
     │   │   ├── UnknownOrder
+    │   │   ├── UnknownLine
     │   │   └── UnknownCustomer
     │   └── StockConflict    the name is that of something else already
     │       ├── BatchConflict
     │       ├── ImportConflict
     │       ├── LineConflict
+    │       ├── VialsTaken   what vials were taken from stays where it is
+    │       ├── LineNotThere its batch has not arrived, so there are no vials yet
+    │       ├── TooFewVials
+    │       ├── SlotTaken
+    │       ├── NoFreeSlot
     │       ├── OrderConflict
     │       │   └── OrderCancelled
     │       └── CustomerConflict
@@ -177,6 +184,14 @@ class InvalidSku(StockError):
         self.sku = sku
 
 
+class InvalidVials(StockError):
+    """Vials that cannot be there, as the theatre is laid out; `field` says what has to change."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
 class NotInStockRoom(StockError):
     """There is nothing called `name`."""
 
@@ -197,6 +212,14 @@ class UnknownOrder(NotInStockRoom):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, f"Unknown order {name}")
+
+
+class UnknownLine(NotInStockRoom):
+    """The order has no line of this product."""
+
+    def __init__(self, name: str, sku: str) -> None:
+        super().__init__(name, f"Order {name} has no line of {sku}: allocate one first")
+        self.sku = sku
 
 
 class UnknownCustomer(NotInStockRoom):
@@ -239,6 +262,52 @@ class LineConflict(StockConflict):
         super().__init__(orderid, f"Order {orderid} has a line of {qty} {sku} already")
         self.sku = sku
         self.qty = qty
+
+
+class VialsTaken(StockConflict):
+    """Vials were taken from it, so it has to stay; nothing has changed."""
+
+
+class LineNotThere(StockConflict):
+    """The line is on back-order, or on a batch that arrives on `eta`."""
+
+    def __init__(self, orderid: str, sku: str, batchref: str | None, eta: object) -> None:
+        super().__init__(
+            orderid,
+            f"Order {orderid} waits for its {sku}, which is on back-order: its vials can be loaded "
+            "when it has come in"
+            if batchref is None
+            else f"Order {orderid} gets its {sku} with batch {batchref}, expected on {eta}: take "
+            "that into the warehouse first",
+        )
+
+
+class TooFewVials(StockConflict):
+    """The line has `left` vials that stand nowhere, and more are wanted."""
+
+    def __init__(self, orderid: str, sku: str, left: int, wanted: int) -> None:
+        super().__init__(
+            orderid,
+            f"Order {orderid} has {left} vials of {sku} left, and {wanted} are wanted: name fewer "
+            "seats, or allocate another order",
+        )
+        self.left = left
+
+
+class SlotTaken(StockConflict):
+    """A vial stands there already."""
+
+    def __init__(self, seat: str, slot: int) -> None:
+        super().__init__(seat, f"Slot {slot} of {seat} has a vial already: unload it first")
+
+
+class NoFreeSlot(StockConflict):
+    """Every slot of the scent in the zone has a vial."""
+
+    def __init__(self, zone: str, scent: str) -> None:
+        super().__init__(
+            zone, f"Zone {zone} has no free slot for {scent}: unload vials there first"
+        )
 
 
 class OrderConflict(StockConflict):

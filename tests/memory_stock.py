@@ -1,15 +1,19 @@
 """The stock in memory: all that a database of it does but the disk, with the same constraints."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import count, islice
 from typing import TypeVar
 
 from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLine
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.taken_vials import TakenVials
+from scentrt.domain.vials import TakenVial, VialId, Whereabouts
 from scentrt.errors import OrdersCancelled, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Net, Unsettled
 from scentrt.service_layer.deliveries import Letter, NewDelivery, Outlets
@@ -46,6 +50,7 @@ class Tables:
     back_orders: dict[LineKey, int] = field(default_factory=dict)
     view: dict[LineKey, BatchRef] = field(default_factory=dict)
     unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
+    vials: dict[VialId, TakenVial] = field(default_factory=dict)
     customers: dict[CustomerName, Customer] = field(default_factory=dict)
     orders: dict[OrderId, Order] = field(default_factory=dict)
     deliveries: list[NewDelivery] = field(default_factory=list)
@@ -85,6 +90,7 @@ class Tables:
         _add(self.allocations, changes.allocations)
         _add(self.back_orders, changes.back_orders)
         _add(self.view, changes.allocations_view)
+        self.vials |= changes.vials
         self.unsettled.update(changes.unsettled)
         for customer in changes.customers:
             _check(customer.name not in self.customers, f"there is a customer {customer.name}")
@@ -127,6 +133,15 @@ class Tables:
             allocated[ref] += self.lines[key]
         for ref, batch in self.batches.items():
             _check(allocated[ref] <= batch.qty, f"more is allocated of {ref} than was purchased")
+        taken = Counter((vial.vial.sku, vial.orderid) for vial in self.vials.values())
+        for key, many in taken.items():
+            _check(many <= self.lines.get(key, 0), f"more vials of {key} than it has")
+            _check(self.unsettled.get(key) != Unsettled.CANCEL, f"{key} has vials, and is to go")
+        for vial in self.vials.values():
+            on = self.allocations.get((vial.vial.sku, vial.orderid))
+            _check(on == vial.vial.batchref, f"{vial} is of another batch")
+        seated = [v.vial.place for v in self.vials.values() if v.whereabouts is Whereabouts.SEATED]
+        _check(len(seated) == len(set(seated)), "two vials are in one slot")
 
 
 class MemoryStock:
@@ -136,6 +151,7 @@ class MemoryStock:
         self.tables = Tables()
         self.readable = True
         self.reads = 0
+        self.vial_ids = count(1)
 
     def commit(self, units: Sequence[Changes]) -> None:
         """Store these units of work together, or nothing of them; raises `UnitRefused`."""
@@ -169,7 +185,13 @@ class MemoryStock:
             for (of_sku, orderid), qty in tables.back_orders.items()
             if of_sku == sku
         ]
-        return Product(sku, batches.values(), tables.versions[sku], back_orders)
+        of_it = [taken for taken in tables.vials.values() if taken.vial.sku == sku]
+        kept = [taken for taken in of_it if taken.whereabouts is not Whereabouts.DISCARDED]
+        gone = Counter(
+            taken.orderid for taken in of_it if taken.whereabouts is Whereabouts.DISCARDED
+        )
+        vials = TakenVials(kept, gone)
+        return Product(sku, batches.values(), tables.versions[sku], back_orders, vials)
 
 
 class MemoryRepository(AbstractRepository):
@@ -182,6 +204,9 @@ class MemoryRepository(AbstractRepository):
     async def batches(self, refs: Collection[BatchRef]) -> dict[BatchRef, Batch]:
         rows = self._stock.read().batches
         return {ref: rows[ref].batch(ref) for ref in refs if ref in rows}
+
+    async def new_vial_ids(self, count: int) -> Sequence[VialId]:
+        return [VialId(id) for id in islice(self._stock.vial_ids, count)]
 
     async def _get(self, sku: Sku) -> Product | None:
         return self._stock.product(sku)
@@ -206,6 +231,10 @@ class MemoryOrders(AbstractOrders):
             for (sku, of_order), qty in self._stock.read().lines.items()
             if of_order == orderid
         )
+
+    async def gave_vials(self, orderid: OrderId) -> Sku | None:
+        taken = self._stock.read().vials.values()
+        return next((vial.vial.sku for vial in taken if vial.orderid == orderid), None)
 
     async def customer(self, name: CustomerName) -> Customer | None:
         return self._stock.read().customers.get(name)

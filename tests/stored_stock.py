@@ -6,8 +6,11 @@ from contextlib import closing
 from datetime import date
 from pathlib import Path
 
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.model import OrderLine
+from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.vials import Place, SeatedVial, TakenVial, VialId, Whereabouts
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.deliveries import Kind, NewDelivery
 from tests.memory_stock import StoredBatch, Tables
@@ -56,6 +59,7 @@ def read_tables(path: Path) -> Tables:
                     "SELECT sku, orderid, what FROM unsettled_lines ORDER BY id"
                 )
             },
+            vials={row[0]: _vial(*row) for row in select("SELECT * FROM vials ORDER BY id")},
             customers={
                 row[0]: Customer(*row)
                 for row in select("SELECT name, address, email FROM customers")
@@ -93,3 +97,19 @@ def wrong_totals(path: Path) -> list[str]:
 
 def _date(text: str | None) -> date | None:
     return None if text is None else date.fromisoformat(text)
+
+
+def _vial(
+    id: VialId,
+    sku: Sku,
+    orderid: OrderId,
+    batchref: BatchRef,
+    zone: ZoneId,
+    seat: SeatId,
+    slot: int,
+    whereabouts: str,
+    capacity_us: int,
+    left_us: int,
+) -> TakenVial:
+    vial = SeatedVial(id, Place(zone, seat, slot), sku, batchref, capacity_us, left_us)
+    return TakenVial(orderid, vial, Whereabouts(whereabouts))

@@ -211,6 +211,13 @@ refills = Table(
     UniqueConstraint("zone", "sku", "number"),
     sqlite_with_rowid=False,
 )
+Index(
+    "one_refill_for_a_need",
+    refills.c.zone,
+    refills.c.scent,
+    unique=True,
+    sqlite_where=refills.c.status != "met",
+)
 
 seat_settings = Table(
     "seat_settings",
@@ -301,8 +308,20 @@ _TRIGGERS = (
         SELECT RAISE(ABORT, 'a vial of a line that is not on that batch') WHERE NOT EXISTS (
             SELECT 1 FROM allocations
             WHERE orderid = NEW.orderid AND sku = NEW.sku AND batchref = NEW.batchref);
+        SELECT RAISE(ABORT, 'a vial of a line that is being cancelled') FROM unsettled_lines
+            WHERE sku = NEW.sku AND orderid = NEW.orderid;
     END
     """,
+    *(
+        f"""
+        CREATE TRIGGER cancelled_by_{verb.lower()} AFTER {verb} ON unsettled_lines
+            WHEN NEW.what = 'cancel' BEGIN
+            SELECT RAISE(ABORT, 'vials of this line have been taken') FROM vials
+                WHERE sku = NEW.sku AND orderid = NEW.orderid;
+        END
+        """
+        for verb in ("INSERT", "UPDATE")
+    ),
     """
     CREATE TRIGGER line_with_vials_deallocated BEFORE DELETE ON allocations BEGIN
         SELECT RAISE(ABORT, 'vials of this line have been taken') FROM vials

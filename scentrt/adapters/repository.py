@@ -1,7 +1,7 @@
 """Products and orders as they are stored in SQL."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, bindparam, exists, func, select
@@ -16,12 +16,16 @@ from scentrt.adapters.orm import (
     orders,
     products,
     unsettled_lines,
+    vials,
 )
 from scentrt.adapters.theatre_store import SqlTheatreStore
 from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLine
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.taken_vials import TakenVials
+from scentrt.domain.vials import Place, SeatedVial, TakenVial, VialId, Whereabouts
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 
@@ -42,6 +46,20 @@ _WAITING = (
     .select_from(back_orders.join(order_lines))
     .where(back_orders.c.sku == bindparam("of"))
     .order_by(back_orders.c.id)
+)
+_VIALS = (
+    select(vials)
+    .where(vials.c.sku == bindparam("of"), vials.c.whereabouts != Whereabouts.DISCARDED.value)
+    .order_by(vials.c.id)
+)
+_DISCARDED = (
+    select(vials.c.orderid, func.count().label("gone"))
+    .where(vials.c.sku == bindparam("of"), vials.c.whereabouts == Whereabouts.DISCARDED.value)
+    .group_by(vials.c.orderid)
+)
+_GAVE_VIALS = select(vials.c.sku).where(
+    vials.c.sku.in_(select(order_lines.c.sku).where(order_lines.c.orderid == bindparam("order"))),
+    vials.c.orderid == bindparam("order"),
 )
 _NAMED_BATCHES = select(batches).where(batches.c.reference.in_(bindparam("refs", expanding=True)))
 _SKU_OF = select(batches.c.sku).where(batches.c.reference == bindparam("ref"))
@@ -88,6 +106,10 @@ class SqlAlchemyRepository(AbstractRepository):
         """Return the batches of these references that are stored, by reference, without lines."""
         return await self._store.read(_read_batches, tuple(refs))
 
+    async def new_vial_ids(self, count: int) -> Sequence[VialId]:
+        """Return so many ids that no vial has had or is given by anybody else."""
+        return [VialId(id) for id in await self._store.new_vial_ids(count)]
+
     async def _get(self, sku: Sku) -> Product | None:
         # Put together in the asyncio thread, since a product may have a hundred thousand lines.
         return await self._store.read(_read_product, sku)
@@ -109,6 +131,10 @@ class SqlAlchemyOrders(AbstractOrders):
     async def lines(self, orderid: OrderId) -> tuple[OrderLine, ...]:
         """Return the lines that an order has now, whoever asked for them."""
         return await self._store.read(_read_lines, orderid)
+
+    async def gave_vials(self, orderid: OrderId) -> Sku | None:
+        """Return of which product vials were taken for an order; None where of none."""
+        return await self._store.read(_read_gave_vials, orderid)
 
     async def customer(self, name: CustomerName) -> Customer | None:
         """Return a customer."""
@@ -138,7 +164,18 @@ async def _read_product(connection: AsyncConnection, sku: Sku) -> Product | None
     waiting = [
         OrderLine(orderid, sku, qty) for orderid, qty in await connection.execute(_WAITING, of)
     ]
-    return Product(sku, found.values(), version, waiting)
+    taken = [taken_vial(row) for row in await connection.execute(_VIALS, of)]
+    discarded = {row.orderid: row.gone for row in await connection.execute(_DISCARDED, of)}
+    return Product(sku, found.values(), version, waiting, TakenVials(taken, discarded))
+
+
+def taken_vial(row: Row[Any]) -> TakenVial:
+    """Return what a row of the table of vials says."""
+    place = Place(ZoneId(row.zone), SeatId(row.seat), row.slot)
+    vial = SeatedVial(
+        VialId(row.id), place, Sku(row.sku), BatchRef(row.batchref), row.capacity_us, row.left_us
+    )
+    return TakenVial(OrderId(row.orderid), vial, Whereabouts(row.whereabouts))
 
 
 def _batch(row: Row[Any]) -> Batch:
@@ -174,6 +211,11 @@ async def _read_order(connection: AsyncConnection, orderid: OrderId) -> Order | 
 async def _read_lines(connection: AsyncConnection, orderid: OrderId) -> tuple[OrderLine, ...]:
     rows = await connection.execute(_LINES, {"order": orderid})
     return tuple(OrderLine(orderid, sku, qty) for sku, qty in rows)
+
+
+async def _read_gave_vials(connection: AsyncConnection, orderid: OrderId) -> Sku | None:
+    sku = await connection.scalar(_GAVE_VIALS, {"order": orderid})
+    return None if sku is None else Sku(sku)
 
 
 async def _read_customer(connection: AsyncConnection, name: CustomerName) -> Customer | None:

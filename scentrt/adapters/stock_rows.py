@@ -25,9 +25,11 @@ from scentrt.adapters.orm import (
     outbox,
     products,
     unsettled_lines,
+    vials,
 )
 from scentrt.domain.names import OrderId
 from scentrt.domain.orders import Order
+from scentrt.domain.vials import TakenVial, Whereabouts
 from scentrt.errors import OrdersCancelled, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Unsettled
 from scentrt.service_layer.deliveries import Kind
@@ -84,6 +86,16 @@ _UNSETTLE = _UNSETTLE.on_conflict_do_update(
     index_elements=["sku", "orderid"], set_={"what": _UNSETTLE.excluded.what}
 )
 
+# A vial's row comes with its first loading, and then only tells where it is.
+_PUT_VIALS = insert(vials)
+_PUT_VIALS = _PUT_VIALS.on_conflict_do_update(
+    index_elements=vials.primary_key,
+    set_={
+        name: _PUT_VIALS.excluded[name]
+        for name in ("zone", "seat", "slot", "whereabouts", "left_us")
+    },
+)
+
 # The address is looked up as the letter is written, which costs nobody a question beforehand.
 _WRITE_LETTERS = insert(outbox).from_select(
     ["event_id", "kind", "payload", "created_ms"],
@@ -125,6 +137,7 @@ class _Writer:
         await self._write_what_goes(units)
         await self._write_batches(units)
         await self._write_what_comes(units)
+        await self._write_vials(units)
         await self._write_orders(units)
         await self._write_outbox(units)
 
@@ -219,6 +232,12 @@ class _Writer:
             ],
         )
 
+    async def _write_vials(self, units: Sequence[Changes]) -> None:
+        rows = [_vial(taken) for unit in units for taken in unit.vials.values()]
+        # What leaves its slot leaves first, since others may have come into it.
+        rows.sort(key=lambda row: row["whereabouts"] == Whereabouts.SEATED)
+        await self._some(_PUT_VIALS, rows)
+
     async def _write_orders(self, units: Sequence[Changes]) -> None:
         await self._insert(
             customers,
@@ -295,6 +314,22 @@ class _Writer:
 
 def _keys(removed: Iterable[Iterable[LineKey]]) -> list[Row]:
     return [{"of": sku, "order": orderid} for keys in removed for sku, orderid in keys]
+
+
+def _vial(taken: TakenVial) -> Row:
+    vial = taken.vial
+    return {
+        "id": vial.id,
+        "sku": vial.sku,
+        "orderid": taken.orderid,
+        "batchref": vial.batchref,
+        "zone": vial.place.zone,
+        "seat": vial.place.seat,
+        "slot": vial.place.slot,
+        "whereabouts": taken.whereabouts.value,
+        "capacity_us": vial.capacity_us,
+        "left_us": vial.left_us,
+    }
 
 
 def _order(order: Order) -> Row:

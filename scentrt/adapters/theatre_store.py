@@ -22,7 +22,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import lock_database
-from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare
+from scentrt.adapters.orm import dose_marks, dose_seconds, panic_latch, prepare, vials
 from scentrt.adapters.stock_rows import write_units
 from scentrt.adapters.vial_rows import read_vials, write_vials
 from scentrt.domain.cues import SeatId, ZoneId
@@ -136,6 +136,7 @@ class SqlTheatreStore:
         self._loading = loading
         self._looking = looking
         self._closed = False
+        self._next_vial_id = 0  # not known yet; nobody else gives vials their ids
 
     async def panicked(self) -> bool:
         """Return the panic latch; False in a new database."""
@@ -161,6 +162,15 @@ class SqlTheatreStore:
     async def commit_unit(self, changes: Changes) -> None:
         """Store one unit of work in a transaction of its own; raises as `commit` does."""
         await self.commit(Writes(units=(changes,)))
+
+    async def new_vial_ids(self, count: int) -> range:
+        """Return so many ids that no vial has had, nor is given by another call."""
+        if not self._next_vial_id:
+            last = await self.read(_read_last_vial_id)
+            self._next_vial_id = max(self._next_vial_id, last + 1)  # somebody may have been faster
+        first = self._next_vial_id
+        self._next_vial_id += count
+        return range(first, first + count)
 
     async def read(
         self,
@@ -269,6 +279,10 @@ class SqlTheatreStore:
 
 async def _read_panicked(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(select(panic_latch.c.panicked)))
+
+
+async def _read_last_vial_id(connection: AsyncConnection) -> int:
+    return await connection.scalar(select(func.max(vials.c.id))) or 0
 
 
 async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -> StoredDoses:

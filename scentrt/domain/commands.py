@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
+from scentrt.domain.vials import Loaded, Place, SeatedVial, VialId, Whereabouts
 
 MOST_BATCHES = 5_000
 """Batches in one import: they are stored in one transaction, in which everybody else waits."""
@@ -99,6 +100,33 @@ class FillBackOrders(OfProduct[None]):
     """Give what is there to those who wait for it."""
 
     sku: Sku
+
+
+@dataclass(frozen=True, slots=True)
+class LoadVials(OfProduct[Loaded]):
+    """Have vials of a line stand in these places, as many as it has, at least `least`.
+
+    Those of it that stand there already count, so that the same once more changes nothing. A new
+    vial holds `capacity_us`.
+    """
+
+    sku: Sku
+    orderid: OrderId
+    places: tuple[Place, ...]
+    least: int
+    capacity_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadVials(OfProduct[tuple[SeatedVial, ...]]):
+    """Take vials out of their slots, each with what is left in it; the answer is which they were.
+
+    Those that stand nowhere any more are no matter. What is empty is discarded in any case.
+    """
+
+    sku: Sku
+    levels: tuple[tuple[VialId, int], ...]
+    to: Whereabouts
 
 
 @dataclass(frozen=True, slots=True)

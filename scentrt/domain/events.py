@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from scentrt.domain.cues import CueKey, LevelKey, Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.domain.vials import SeatedVial, Whereabouts
 
 
 class Ended(StrEnum):
@@ -232,6 +233,27 @@ class BatchRescheduled:
     eta: date | None
 
 
+@dataclass(frozen=True, slots=True)
+class VialsLoaded:
+    """Vials of a line were put into slots of a zone; new ones, or ones that had come back."""
+
+    orderid: OrderId
+    sku: Sku
+    batchref: BatchRef
+    vials: tuple[SeatedVial, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VialsUnloaded:
+    """Vials of a line have left their slots, `to` the stock room or the bin."""
+
+    orderid: OrderId
+    sku: Sku
+    batchref: BatchRef
+    vials: tuple[SeatedVial, ...]
+    to: Whereabouts
+
+
 StockEvent = (
     Allocated
     | Deallocated
@@ -243,4 +265,6 @@ StockEvent = (
     | BatchQuantityChanged
     | BatchShrinking
     | BatchRescheduled
+    | VialsLoaded
+    | VialsUnloaded
 )

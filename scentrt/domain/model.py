@@ -9,9 +9,10 @@ arrivals and cancellations added.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Self, TypeAlias
 
 from scentrt.domain.back_orders import BackOrders
@@ -27,10 +28,22 @@ from scentrt.domain.events import (
     LineCancelled,
     OutOfStock,
     StockEvent,
+    VialsLoaded,
+    VialsUnloaded,
 )
 from scentrt.domain.first_fit import FirstFit
 from scentrt.domain.names import BatchRef, OrderId, Sku, check_quantity
-from scentrt.errors import BatchConflict, LineConflict, UnknownBatch
+from scentrt.domain.taken_vials import TakenVials
+from scentrt.domain.vials import Loaded, Place, SeatedVial, VialId, Whereabouts
+from scentrt.errors import (
+    BatchConflict,
+    LineConflict,
+    LineNotThere,
+    TooFewVials,
+    UnknownBatch,
+    UnknownLine,
+    VialsTaken,
+)
 
 LINES_LET_GO_PER_STEP = 1_000
 """Lines that a shrinking batch lets go of in one step, in less than a millisecond."""
@@ -61,9 +74,11 @@ class Batch:
 
     __slots__ = (
         "_lines",
+        "_pinned",
         "allocated_quantity",
         "as_told",
         "eta",
+        "pinned_quantity",
         "purchased_quantity",
         "reference",
         "sku",
@@ -77,7 +92,9 @@ class Batch:
         self.purchased_quantity = qty
         self.allocated_quantity = 0
         self.eta = eta
-        self._lines: dict[OrderId, OrderLine] = {}  # the latest allocated last
+        self.pinned_quantity = 0
+        self._pinned: dict[OrderId, OrderLine] = {}
+        self._lines: dict[OrderId, OrderLine] = {}  # the others, the latest allocated last
 
     def __repr__(self) -> str:
         return f"<Batch {self.reference}>"
@@ -100,12 +117,12 @@ class Batch:
 
     @property
     def lines(self) -> Iterable[OrderLine]:
-        """The lines allocated here, the latest last."""
-        return self._lines.values()
+        """The lines allocated here: those that are pinned, and then the others, the latest last."""
+        return chain(self._pinned.values(), self._lines.values())
 
     def line(self, orderid: OrderId) -> OrderLine | None:
         """Return the line that an order has here."""
-        return self._lines.get(orderid)
+        return self._lines.get(orderid) or self._pinned.get(orderid)
 
     def is_same(self, told: "Batch") -> bool:
         """Say whether a batch is told as this one was at first, or as it is by now."""
@@ -120,21 +137,28 @@ class Batch:
 
     def allocate(self, line: OrderLine) -> None:
         """Take a line in; does nothing where the order has a line here or there is no room."""
-        if line.orderid not in self._lines and self.can_allocate(line):
+        if self.line(line.orderid) is None and self.can_allocate(line):
             self._lines[line.orderid] = line
             self.allocated_quantity += line.qty
 
     def deallocate(self, line: OrderLine) -> None:
-        """Let a line go; does nothing where it is not here."""
+        """Let a line go; does nothing where it is not here, or pinned."""
         if self._lines.get(line.orderid) == line:
             del self._lines[line.orderid]
             self.allocated_quantity -= line.qty
 
     def deallocate_latest(self) -> OrderLine:
-        """Let the line go that was allocated last, and return it; there must be one."""
+        """Let the line go that was allocated last and is not pinned, and return it."""
         _, line = self._lines.popitem()
         self.allocated_quantity -= line.qty
         return line
+
+    def pin(self, orderid: OrderId) -> None:
+        """Keep a line here for good, since vials were taken from it; it must be here."""
+        line = self._lines.pop(orderid, None)
+        if line is not None:
+            self._pinned[orderid] = line
+            self.pinned_quantity += line.qty
 
 
 Preference: TypeAlias = tuple[bool, date, int]
@@ -151,6 +175,7 @@ class Product:
     Args:
       batches: in the order in which they were made known, with their lines.
       back_orders: the lines that wait, the oldest first.
+      vials: the vials that were taken from its lines.
     """
 
     def __init__(
@@ -159,6 +184,7 @@ class Product:
         batches: Iterable[Batch],
         version_number: int = 0,
         back_orders: Iterable[OrderLine] = (),
+        vials: TakenVials | None = None,
     ) -> None:
         self.sku = sku
         self.batches = list(batches)
@@ -174,6 +200,9 @@ class Product:
         )
         self._batch_of = {line.orderid: batch for batch in self.batches for line in batch.lines}
         self._back_orders: BackOrders[OrderLine] = BackOrders(back_orders)
+        self._vials = vials or TakenVials()
+        for orderid in self._vials.orders:
+            self._batch_of[orderid].pin(orderid)
 
     def __repr__(self) -> str:
         return f"<Product {self.sku}>"
@@ -239,10 +268,16 @@ class Product:
         return True
 
     def cancel(self, orderid: OrderId) -> OrderLine | None:
-        """Remove the line of an order and return it; None where there is none."""
+        """Remove the line of an order and return it; None where there is none.
+
+        Raises:
+          VialsTaken: vials were taken from it.
+        """
         line = self.line(orderid)
         if line is None:
             return None
+        if self._vials.has_given(orderid):
+            raise vials_taken_from(orderid, self.sku)
         batch = self._batch_of.pop(orderid, None)
         if batch is None:
             self._back_orders.remove(orderid)
@@ -276,11 +311,12 @@ class Product:
     def change_batch_quantity(self, ref: BatchRef, qty: int) -> None:
         """Set how many a batch has, from 0; the lines that no longer fit are deallocated.
 
-        Those that were allocated last give way first.
+        Those that were allocated last give way first, and those from which vials were taken never.
 
         Raises:
           UnknownBatch: there is no such batch.
           InvalidQuantity: `qty` is not one.
+          VialsTaken: the lines that do not give way have more.
         """
         for _ in self.changing_batch_quantity(ref, qty):
             pass
@@ -295,6 +331,12 @@ class Product:
         """
         batch = self._known_batch(ref)
         check_quantity(qty, least=0)
+        if qty < batch.pinned_quantity:
+            raise VialsTaken(
+                ref,
+                f"Batch {ref} has {batch.pinned_quantity} in lines from which vials were taken: "
+                "set so many, or more",
+            )
         return self._changing_quantity(batch, qty)
 
     def _changing_quantity(self, batch: Batch, qty: int) -> Iterator[None]:
@@ -336,6 +378,65 @@ class Product:
             self._room.put(self._preferences[ref], batch.available_quantity, batch)
             self._changed(BatchRescheduled(ref, self.sku, eta))
 
+    def load(
+        self,
+        orderid: OrderId,
+        places: Sequence[Place],
+        least: int,
+        capacity_us: int,
+        ids: Iterator[VialId],
+    ) -> Loaded:
+        """Have vials of an order's line stand in these places, as many as it has, at least `least`.
+
+        Where one of them stands already, it stays, so that the same once more changes nothing.
+        Vials that came back are used first, and then new ones of `capacity_us`, named by `ids`.
+
+        Raises:
+          UnknownLine: the order has no line of this product.
+          LineNotThere: there are no vials of it yet.
+          SlotTaken: a vial of another line stands there.
+          TooFewVials: it has fewer than `least`. In all these cases nothing has changed.
+        """
+        line = self.line(orderid)
+        if line is None:
+            raise UnknownLine(orderid, self.sku)
+        batch = self._batch_of.get(orderid)
+        if batch is None or batch.eta is not None:
+            ref, eta = (None, None) if batch is None else (batch.reference, batch.eta)
+            raise LineNotThere(orderid, self.sku, ref, eta)
+        standing = tuple(self._vials.standing(orderid, places))
+        left = self._vials.left(orderid, line.qty)
+        if len(standing) + left < least:
+            raise TooFewVials(orderid, self.sku, left, least - len(standing))
+        occupied = {vial.place for vial in standing}
+        free = [place for place in places if place not in occupied][:left]
+        if not free:
+            return Loaded(standing, left)
+        batch.pin(orderid)
+        ref = batch.reference
+        vials = self._vials.take(orderid, self.sku, ref, free, capacity_us, ids)
+        self._changed(VialsLoaded(orderid, self.sku, ref, vials))
+        return Loaded(standing + vials, left - len(vials))
+
+    def unload(
+        self, levels: Iterable[tuple[VialId, int]], to: Whereabouts
+    ) -> tuple[SeatedVial, ...]:
+        """Take vials out of their slots, with what is left in them; those that stand nowhere stay.
+
+        What is empty is thrown away in any case: it would only be loaded again.
+        """
+        put_away: dict[tuple[OrderId, Whereabouts], list[SeatedVial]] = {}
+        for id, left_us in levels:
+            orderid = self._vials.line_of(id)
+            if orderid is not None:
+                where = to if left_us > 0 else Whereabouts.DISCARDED
+                vial = self._vials.put_away(id, left_us, where)
+                put_away.setdefault((orderid, where), []).append(vial)
+        for (orderid, where), vials in put_away.items():
+            ref = vials[0].batchref
+            self._changed(VialsUnloaded(orderid, self.sku, ref, tuple(vials), where))
+        return tuple(vial for vials in put_away.values() for vial in vials)
+
     def _has(self, line: OrderLine) -> bool:
         known = self.line(line.orderid)
         if known is not None and known != line:
@@ -371,3 +472,12 @@ class Product:
 
 def _preference(batch: Batch, number: int) -> Preference:
     return batch.eta is not None, batch.eta or date.min, number
+
+
+def vials_taken_from(orderid: OrderId, sku: Sku) -> VialsTaken:
+    """Return why the line of an order cannot be given up."""
+    return VialsTaken(
+        orderid,
+        f"Order {orderid} cannot be cancelled, since vials of its {sku} have been taken: unload "
+        "them to the stock, and load others of this order",
+    )

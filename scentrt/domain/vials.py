@@ -6,11 +6,12 @@ intensity.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import NewType, Self
 
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
-from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.names import BatchRef, OrderId, Sku
 
 VialId = NewType("VialId", int)
 
@@ -78,6 +79,31 @@ class VialLevel:
     id: VialId
     place: Place
     left_us: int
+
+
+class Whereabouts(StrEnum):
+    """Where a vial is that was taken out of the stock."""
+
+    SEATED = "seated"
+    RETURNED = "returned"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenVial:
+    """A vial that was taken for an order, and where it is, or was last."""
+
+    orderid: OrderId
+    vial: SeatedVial
+    whereabouts: Whereabouts
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The vials of a line that stand in the places asked for, and how many more it could give."""
+
+    vials: tuple[SeatedVial, ...]
+    left: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,13 @@ from scentrt.domain.events import (
     LineCancelled,
     OutOfStock,
     StockEvent,
+    VialsLoaded,
+    VialsUnloaded,
 )
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.vials import TakenVial, VialId, Whereabouts
 from scentrt.service_layer.deliveries import Letter, NewDelivery
 
 K = TypeVar("K")
@@ -86,6 +89,9 @@ class Changes:
     The products of `overtaken` change past whoever has them in memory: their versions go up from
     what they are, from 0 where there is no such product, so that what others have decided on an
     earlier one is refused.
+
+    `events` are what all this was derived from, in order, for those who hear of it once it is
+    stored.
     """
 
     versions: dict[Sku, Version] = field(default_factory=dict)
@@ -97,6 +103,7 @@ class Changes:
     allocations: Net[LineKey, BatchRef] = field(default_factory=Net)
     back_orders: Net[LineKey, int] = field(default_factory=Net)
     allocations_view: Net[LineKey, BatchRef] = field(default_factory=Net)
+    vials: dict[VialId, TakenVial] = field(default_factory=dict)
     settled: dict[LineKey, Unsettled] = field(default_factory=dict)
     unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
     customers: list[Customer] = field(default_factory=list)
@@ -105,6 +112,7 @@ class Changes:
     counted_on: dict[OrderId, None] = field(default_factory=dict)
     deliveries: list[NewDelivery] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    events: list[StockEvent] = field(default_factory=list)
     _between: set[LineKey] = field(default_factory=set)
 
     @property
@@ -120,6 +128,7 @@ class Changes:
             + len(self.allocations)
             + len(self.back_orders)
             + len(self.allocations_view)
+            + len(self.vials)
             + len(self.settled)
             + len(self.unsettled)
             + len(self.customers)
@@ -136,6 +145,7 @@ class Changes:
 
     def note(self, event: StockEvent) -> None:
         """Take over what has changed with an event."""
+        self.events.append(event)
         match event:
             case Allocated(orderid, sku, qty, batchref):
                 self._come((sku, orderid), qty)
@@ -158,6 +168,11 @@ class Changes:
                 self.quantities[ref] = qty
             case BatchRescheduled(ref, _, eta):
                 self.etas[ref] = eta
+            case VialsLoaded(orderid, vials=vials):
+                seated = Whereabouts.SEATED
+                self.vials |= {vial.id: TakenVial(orderid, vial, seated) for vial in vials}
+            case VialsUnloaded(orderid, vials=vials, to=to):
+                self.vials |= {vial.id: TakenVial(orderid, vial, to) for vial in vials}
             case OutOfStock():
                 pass
             case _:
@@ -165,6 +180,7 @@ class Changes:
 
     def bring(self, batch: BatchCreated) -> None:
         """Make a batch known without its product; what waits for it is filled afterwards."""
+        self.events.append(batch)
         self.new_batches[batch.ref] = batch
         self.overtaken[batch.sku] = None
 

@@ -20,9 +20,11 @@ from scentrt.domain.commands import (
     FillBackOrders,
     FillLine,
     ImportBatches,
+    LoadVials,
     PlaceOrder,
     ReceiveBatch,
     RegisterCustomer,
+    UnloadVials,
 )
 from scentrt.domain.events import (
     Allocated,
@@ -35,10 +37,13 @@ from scentrt.domain.events import (
     Deallocated,
     LineCancelled,
     OutOfStock,
+    VialsLoaded,
+    VialsUnloaded,
 )
-from scentrt.domain.model import Batch, OrderLine, Product
+from scentrt.domain.model import Batch, OrderLine, Product, vials_taken_from
 from scentrt.domain.names import BatchRef, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.vials import Loaded, SeatedVial
 from scentrt.errors import (
     BatchConflict,
     CustomerConflict,
@@ -99,6 +104,20 @@ async def change_batch_eta(command: ChangeBatchEta, uow: AbstractUnitOfWork) -> 
 async def receive_batch(command: ReceiveBatch, uow: AbstractUnitOfWork) -> None:
     """Take a shipment into the warehouse."""
     (await _product_of(command.ref, uow)).change_batch_eta(command.ref, None)
+
+
+async def load_vials(command: LoadVials, uow: AbstractUnitOfWork) -> Loaded:
+    """Have vials of a line stand in slots."""
+    product = await _product(command.sku, uow)
+    ids = await uow.products.new_vial_ids(len(command.places))
+    return product.load(
+        command.orderid, command.places, command.least, command.capacity_us, iter(ids)
+    )
+
+
+async def unload_vials(command: UnloadVials, uow: AbstractUnitOfWork) -> tuple[SeatedVial, ...]:
+    """Take vials out of their slots."""
+    return (await _product(command.sku, uow)).unload(command.levels, command.to)
 
 
 async def fill_line(command: FillLine, uow: AbstractUnitOfWork) -> None:
@@ -198,6 +217,8 @@ async def cancel_order(command: CancelOrder, uow: AbstractUnitOfWork) -> None:
     order, lines = await uow.orders.get(command.orderid), await uow.orders.lines(command.orderid)
     if order is None and not lines:
         raise UnknownOrder(command.orderid)
+    if (sku := await uow.orders.gave_vials(command.orderid)) is not None:
+        raise vials_taken_from(command.orderid, sku)
     if lines or not (order is None or order.cancelled):
         uow.changes.cancel(command.orderid, lines)
 
@@ -318,6 +339,8 @@ COMMAND_HANDLERS: Mapping[type, Handler] = {
     ReceiveBatch: receive_batch,
     FillLine: fill_line,
     CancelLine: cancel_line,
+    LoadVials: load_vials,
+    UnloadVials: unload_vials,
     FillBackOrders: fill_back_orders,
     ImportBatches: import_batches,
     CheckBatches: check_batches,
@@ -337,4 +360,6 @@ EVENT_HANDLERS: Mapping[type, tuple[Handler, ...]] = {
     BatchQuantityChanged: (fill_back_orders,),
     BatchShrinking: (),
     BatchRescheduled: (),
+    VialsLoaded: (),
+    VialsUnloaded: (),
 }

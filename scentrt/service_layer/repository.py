@@ -1,12 +1,13 @@
 """What is stored, as handlers see it: products by their names, and orders."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from scentrt.domain.commands import Command
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.vials import VialId
 from scentrt.service_layer.changes import Version
 
 
@@ -72,6 +73,10 @@ class AbstractRepository(ABC):
         """Return the batches of these references that are stored, by reference, without lines."""
 
     @abstractmethod
+    async def new_vial_ids(self, count: int) -> Sequence[VialId]:
+        """Return so many ids that no vial has had or is given by anybody else."""
+
+    @abstractmethod
     async def _get(self, sku: Sku) -> Product | None: ...
 
     @abstractmethod
@@ -88,6 +93,10 @@ class AbstractOrders(ABC):
     @abstractmethod
     async def lines(self, orderid: OrderId) -> tuple[OrderLine, ...]:
         """Return the lines that an order has now, whoever asked for them."""
+
+    @abstractmethod
+    async def gave_vials(self, orderid: OrderId) -> Sku | None:
+        """Return of which product vials were taken for an order; None where of none."""
 
     @abstractmethod
     async def customer(self, name: CustomerName) -> Customer | None:

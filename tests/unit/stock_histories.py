@@ -23,20 +23,29 @@ from scentrt.domain.commands import (
     Command,
     CreateBatch,
     ImportBatches,
+    LoadVials,
     PlaceOrder,
     ReceiveBatch,
+    UnloadVials,
 )
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.model import OrderLine, Product
 from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.domain.vials import Place, SeatedVial, Whereabouts
 from scentrt.errors import (
     BatchConflict,
     ImportConflict,
     InvalidSku,
     LineConflict,
+    LineNotThere,
     OrderCancelled,
     OrderConflict,
+    SlotTaken,
+    TooFewVials,
     UnknownBatch,
+    UnknownLine,
     UnknownOrder,
+    VialsTaken,
 )
 from scentrt.service_layer import handlers, unit_of_work
 from scentrt.service_layer.changes import LineKey
@@ -51,6 +60,9 @@ orderids = st.sampled_from([OrderId(f"o-{n}") for n in range(6)])
 etas = st.sampled_from([None, TODAY, TOMORROW, LATER])
 quantities = st.integers(1, 6)
 holdings = st.integers(0, 12)
+seats = st.integers(1, 5)
+
+CAPACITY_US = 1_000
 
 
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +83,8 @@ class StockHistories(RuleBasedStateMachine):
         self.told: dict[BatchRef, tuple[Sku, int, date | None]] = {}
         self.lines: dict[LineKey, int] = {}
         self.orders: dict[OrderId, tuple[OrderLine, ...] | None] = {}  # None: cancelled
+        # The vials that were ever taken from each line, as they are.
+        self.vials: dict[LineKey, dict[int, tuple[SeatedVial, Whereabouts]]] = {}
 
     # What a stock room has to offer
 
@@ -147,7 +161,12 @@ class StockHistories(RuleBasedStateMachine):
 
     @rule(ref=refs, qty=holdings)
     def change_quantity(self, ref: BatchRef, qty: int) -> None:
-        if ref in self.batches:
+        allocations = self.tables().allocations if self.vials else {}
+        kept = [key for key in self.vials if allocations[key] == ref]
+        if sum(self.lines[key] for key in kept) > qty:
+            with pytest.raises(VialsTaken):
+                self.handle(ChangeBatchQuantity(ref, qty))
+        elif ref in self.batches:
             self.handle(ChangeBatchQuantity(ref, qty))
             sku, _, eta = self.batches[ref]
             self.batches[ref] = sku, qty, eta
@@ -193,10 +212,92 @@ class StockHistories(RuleBasedStateMachine):
             with pytest.raises(UnknownOrder):
                 self.handle(CancelOrder(orderid))
             return
+        if not self.vials.keys().isdisjoint(keys):
+            with pytest.raises(VialsTaken):
+                self.handle(CancelOrder(orderid))
+            return
         self.handle(CancelOrder(orderid))
         for key in keys:
             del self.lines[key]
         self.orders[orderid] = None
+
+    @rule(
+        orderid=orderids, sku=skus, at=st.lists(seats, min_size=1, unique=True), whole=st.booleans()
+    )
+    def load_vials(self, orderid: OrderId, sku: Sku, at: list[int], whole: bool) -> None:
+        key, least = (sku, orderid), 1 if whole else len(at)
+        places = tuple(Place(ZoneId("A"), SeatId(f"A-1-{n}"), int(sku == PINE)) for n in at)
+        command = LoadVials(sku, orderid, places, least, CAPACITY_US)
+        refused = self.why_not_loaded(key, places, least)
+        if refused is not None:
+            with pytest.raises(refused):
+                self.handle(command)
+            return
+        loaded = self.handle(command)
+        vials = self.vials.setdefault(key, {})
+        returned = {
+            id: vial.left_us for id, (vial, at) in vials.items() if at is Whereabouts.RETURNED
+        }
+        news = [vial for vial in loaded.vials if vial.id not in vials]
+        for vial in loaded.vials:
+            known, whereabouts = vials.get(vial.id, (vial, Whereabouts.SEATED))
+            assert vial.place in places
+            assert vial.left_us == known.left_us
+            assert whereabouts is Whereabouts.RETURNED or known.place == vial.place
+            assert vial.left_us == (returned.pop(vial.id, known.left_us))
+            vials[vial.id] = vial, Whereabouts.SEATED
+        assert not (news and returned), "what came back goes first"
+        assert len({vial.place for vial in loaded.vials}) == len(loaded.vials) >= least
+        assert loaded.left == self.left(key)
+        assert len(loaded.vials) == len(places) or loaded.left == 0
+
+    @rule(sku=skus, at=st.lists(seats, min_size=1), left=st.integers(0, 1_000), keep=st.booleans())
+    def unload_vials(self, sku: Sku, at: list[int], left: int, keep: bool) -> None:
+        to = Whereabouts.RETURNED if keep else Whereabouts.DISCARDED
+        meant = {
+            id: key
+            for key, vials in self.vials.items()
+            for id, (vial, _) in vials.items()
+            if key[0] == sku and vial.place.seat in {f"A-1-{n}" for n in at}
+        }
+        levels = tuple(
+            (self.vials[key][id][0].id, min(left, self.vials[key][id][0].left_us))
+            for id, key in meant.items()
+        )
+        if not self.has_product(sku):
+            return
+        unloaded = {vial.id: vial for vial in self.handle(UnloadVials(sku, levels, to))}
+        for id, left_us in levels:
+            vial, whereabouts = self.vials[meant[id]][id]
+            assert (id in unloaded) == (whereabouts is Whereabouts.SEATED)
+            if id in unloaded:
+                assert (unloaded[id].left_us, unloaded[id].place) == (left_us, vial.place)
+                where = to if left_us else Whereabouts.DISCARDED
+                self.vials[meant[id]][id] = unloaded[id], where
+
+    def why_not_loaded(
+        self, key: LineKey, places: tuple[Place, ...], least: int
+    ) -> type[Exception] | None:
+        if not self.has_product(key[0]):
+            return InvalidSku
+        if key not in self.lines:
+            return UnknownLine
+        ref = self.tables().allocations.get(key)
+        if ref is None or self.batches[ref][2] is not None:
+            return LineNotThere
+        standing = 0
+        for of_line, vials in self.vials.items():
+            for vial, whereabouts in vials.values():
+                if vial.place in places and whereabouts is Whereabouts.SEATED:
+                    if of_line != key:
+                        return SlotTaken
+                    standing += 1
+        return TooFewVials if standing + self.left(key) < least else None
+
+    def left(self, key: LineKey) -> int:
+        vials = self.vials.get(key, {})
+        back = sum(at is Whereabouts.RETURNED for _, at in vials.values())
+        return self.lines[key] - len(vials) + back
 
     # What must hold
 
@@ -219,6 +320,36 @@ class StockHistories(RuleBasedStateMachine):
         assert tables.lines == self.lines
 
     @invariant()
+    def what_was_purchased_is_in_stock_in_seats_or_used_up(self) -> None:
+        tables = self.tables()
+        stored = {
+            id: (tables.allocations[taken.vial.sku, taken.orderid], taken.vial, taken.whereabouts)
+            for id, taken in tables.vials.items()
+        }
+        assert stored == {
+            id: (vial.batchref, vial, whereabouts)
+            for vials in self.vials.values()
+            for id, (vial, whereabouts) in vials.items()
+        }
+
+        for ref, batch in tables.batches.items():
+            lines = {key: tables.lines[key] for key, at in tables.allocations.items() if at == ref}
+            taken: Counter[LineKey] = Counter()
+            where: Counter[Whereabouts] = Counter()
+            for vial in tables.vials.values():
+                if vial.vial.batchref == ref:
+                    taken[vial.vial.sku, vial.orderid] += 1
+                    where[vial.whereabouts] += 1
+            assert all(taken[key] <= lines[key] for key in taken)
+            not_taken = sum(lines.values()) - taken.total()
+            available = batch.qty - sum(lines.values())
+            in_stock = available + not_taken + where[Whereabouts.RETURNED]
+            assert available >= 0
+            assert batch.qty == (
+                in_stock + where[Whereabouts.SEATED] + where[Whereabouts.DISCARDED]
+            )
+
+    @invariant()
     def the_read_model_is_true(self) -> None:
         assert self.tables().view == self.tables().allocations
 
@@ -239,8 +370,10 @@ class StockHistories(RuleBasedStateMachine):
             assert waiting == stored, "in this order"
             for batch in product.batches:
                 lines = [(sku, line.orderid) for line in batch.lines]
-                refs = tables.allocations.items()
-                assert lines == [key for key, ref in refs if ref == batch.reference], "in order"
+                on_it = [key for key, ref in tables.allocations.items() if ref == batch.reference]
+                assert set(lines) == set(on_it)
+                can_go = [key for key in lines if key not in self.vials]
+                assert can_go == [key for key in on_it if key not in self.vials], "in order"
 
     def rooms(self, sku: Sku) -> list[int]:
         """How many each batch of a product has that are not allocated, by what is stored."""

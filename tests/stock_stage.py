@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from scentrt.actors.herald import Proclaim, to_nobody
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.order_desk import OrderDesk
 from scentrt.actors.stock_room import StockRoom
@@ -58,6 +59,10 @@ class StockStage:
         for command in commands:
             await self.bus.handle(command)
 
+    async def settle(self) -> None:
+        """Wait until everybody has done what there is to do."""
+        await wait_all_tasks_blocked()
+
     def ask(self, name: str, command: Command[Any]) -> trio.CancelScope:
         """Have a command carried out meanwhile; the scope is that of the asker."""
         scope = trio.CancelScope()
@@ -76,6 +81,7 @@ class StockStage:
 async def open_stock(
     store: MemoryStore | None = None,
     new_unit: Callable[..., AbstractUnitOfWork] = MemoryUnitOfWork,
+    proclaim: Proclaim = to_nobody,
 ) -> AsyncIterator[StockStage]:
     """Open a stock room over a store, and close it as the server does."""
     store = store or MemoryStore()
@@ -84,26 +90,28 @@ async def open_stock(
     def unit() -> AbstractUnitOfWork:
         return new_unit(store.stock, None, ledger.commit)
 
-    async with trio.open_nursery() as askers, stock_at_work(ledger, unit) as (room, bus):
+    async with trio.open_nursery() as askers, stock_at_work(ledger, unit, proclaim) as (room, bus):
         yield StockStage(store, askers, ledger, room, bus)
         await wait_all_tasks_blocked()
 
 
 @asynccontextmanager
-async def stock_in_sql(store: SqlTheatreStore) -> AsyncIterator[MessageBus]:
+async def stock_in_sql(
+    store: SqlTheatreStore, proclaim: Proclaim = to_nobody
+) -> AsyncIterator[MessageBus]:
     """Open a stock room over a database, and close it as the server does."""
     ledger = Ledger(store)
     unit = partial(SqlAlchemyUnitOfWork, store, Outlets(), ledger.commit)
-    async with stock_at_work(ledger, unit) as (_, bus):
+    async with stock_at_work(ledger, unit, proclaim) as (_, bus):
         yield bus
 
 
 @asynccontextmanager
 async def stock_at_work(
-    ledger: Ledger, new_unit: Callable[[], AbstractUnitOfWork]
+    ledger: Ledger, new_unit: Callable[[], AbstractUnitOfWork], proclaim: Proclaim = to_nobody
 ) -> AsyncIterator[tuple[StockRoom, MessageBus]]:
     """Run everybody who works on the stock."""
-    room = StockRoom(new_unit)
+    room = StockRoom(new_unit, proclaim)
     async with trio.open_nursery() as writing:
         await writing.start(ledger.run)
         async with trio.open_nursery() as rooms:

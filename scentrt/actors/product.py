@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import trio
 
 from scentrt.actors.actor import Envelope, Mailbox, Message, Ref
+from scentrt.actors.herald import Proclaim, to_nobody
 from scentrt.domain.commands import Command
 from scentrt.domain.model import Product
 from scentrt.domain.names import Sku
@@ -72,15 +73,23 @@ class ProductActor:
     """Own one product. Each start loads it, and does first what orders have left to be done.
 
     `on_leave` is called when the actor ends because nobody asks for its product, or because there
-    is no such product. At that moment nothing waits in its mailbox.
+    is no such product. At that moment nothing waits in its mailbox. `proclaim` is called with what
+    has changed when it is on disk.
     """
 
-    def __init__(self, sku: Sku, new_unit: NewUnit, on_leave: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        sku: Sku,
+        new_unit: NewUnit,
+        on_leave: Callable[[], None],
+        proclaim: Proclaim = to_nobody,
+    ) -> None:
         self.sku = sku
         self.mailbox = Mailbox(f"product {sku}", MAILBOX_CAPACITY)
         self.ref = Ref(self.mailbox)
         self._new_unit = new_unit
         self._on_leave = on_leave
+        self._proclaim = proclaim
         self._product: Product | None = None  # as it is stored; None where that is not known
         self._may_have_to_settle = True
         self._has_to_settle = False
@@ -163,11 +172,13 @@ class ProductActor:
 
             async def commit() -> None:
                 with trio.CancelScope(shield=True):  # so that who asked hears the truth
-                    await uow.commit()
+                    events = await uow.commit()
                 for envelope, answer in zip(envelopes, answers, strict=False):
                     envelope.answer(answer)
                 del envelopes[: len(answers)]
                 answers.clear()
+                if events:
+                    self._proclaim(events)
                 self._has_to_settle = True  # until the rest of it is stored too
 
             if self._may_have_to_settle or self._has_to_settle:

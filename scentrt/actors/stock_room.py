@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 import trio
 
 from scentrt.actors.actor import RETRY_AFTER_MS, Ref, supervise
+from scentrt.actors.herald import Proclaim, to_nobody
 from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, Overtaken, ProductActor, Settle
 from scentrt.domain.commands import Allocate, Command, OfBatch, OfManyProducts, OfProduct
 from scentrt.domain.names import BatchRef, OrderId, Sku
@@ -42,11 +43,13 @@ class StockRoom:
     """Carry out commands to products, each by the actor of its product.
 
     The actors are started when they are needed and let go when they are not, in the nursery of
-    `run`. Cancel that when nobody asks any more, and before the ledger ends.
+    `run`. Cancel that when nobody asks any more, and before the ledger ends. `proclaim` is called
+    with what has changed when it is on disk.
     """
 
-    def __init__(self, new_unit: NewUnit) -> None:
+    def __init__(self, new_unit: NewUnit, proclaim: Proclaim = to_nobody) -> None:
         self._new_unit = new_unit
+        self._proclaim = proclaim
         self._actors: dict[Sku, ProductActor] = {}
         self._nursery: trio.Nursery | None = None
         self._has_left = trio.Event()
@@ -142,13 +145,14 @@ class StockRoom:
             answer = await work_through(command, uow)
             skus = tuple(uow.changes.overtaken)
             with trio.CancelScope(shield=True):  # or nobody would tell the actors of it
-                await uow.commit()
+                events = await uow.commit()
         for sku in skus:
             if sku in self._actors:
                 with suppress(ActorStopped):
                     self._actors[sku].ref.tell(Overtaken(), urgent=True)
         if skus:
             self._has_left.set()
+        self._proclaim(events)
         return answer
 
     def _remember(self, cancelled: OrderCancelled) -> None:
@@ -172,7 +176,7 @@ class StockRoom:
             def leave() -> None:
                 del self._actors[sku]
 
-            actor = self._actors[sku] = ProductActor(sku, self._new_unit, leave)
+            actor = self._actors[sku] = ProductActor(sku, self._new_unit, leave, self._proclaim)
             self._nursery.start_soon(supervise, actor.mailbox, actor.run)
         return actor.ref
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scentrt.actors.herald import Proclaim, to_nobody
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.order_desk import OrderDesk
 from scentrt.actors.outbox import Channel
@@ -41,13 +42,18 @@ class Stock:
     room: StockRoom
 
 
-def build_stock(store: SqlTheatreStore, ledger: Ledger, outlets: Outlets) -> Stock:
-    """Wire the stock room and the order desk to the database, through the ledger."""
+def build_stock(
+    store: SqlTheatreStore, ledger: Ledger, outlets: Outlets, proclaim: Proclaim = to_nobody
+) -> Stock:
+    """Wire the stock room and the order desk to the database, through the ledger.
+
+    What has been stored is told to `proclaim`.
+    """
 
     def new_unit() -> SqlAlchemyUnitOfWork:
         return SqlAlchemyUnitOfWork(store, outlets, ledger.commit)
 
-    room = StockRoom(new_unit)
+    room = StockRoom(new_unit, proclaim)
     desk = OrderDesk(new_unit, room.settle)
     return Stock(MessageBus(products=room, orders=desk), SqlAlchemyViews(store), room)
 

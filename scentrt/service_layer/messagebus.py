@@ -19,7 +19,7 @@ EVENTS_PER_TURN = 16
 async def work_through(
     command: Command[R],
     uow: AbstractUnitOfWork,
-    commit: Callable[[], Awaitable[None]] | None = None,
+    commit: Callable[[], Awaitable[object]] | None = None,
 ) -> R:
     """Handle a command, and every event that follows from it, within an open unit of work.
 

@@ -76,8 +76,10 @@ class AbstractUnitOfWork(ABC):
                 self.changes.note(event)
                 yield event
 
-    async def commit(self) -> None:
+    async def commit(self) -> list[StockEvent]:
         """Store everything since the last commit, in one transaction; it is on disk on return.
+
+        Returns what has happened in it, in order.
 
         Raises:
           UnitRefused: a product has changed since it was read, or a name was taken meanwhile.
@@ -90,11 +92,13 @@ class AbstractUnitOfWork(ABC):
         changes.deliveries = self.outgoing.deliveries
         changes.letters = self.outgoing.letters
         assert not changes.homeless, f"lines would be forgotten: {changes.homeless}"
+        events, changes.events = changes.events, []
         if changes.rows:
             await self._commit(changes)
             self.products.stored()
             self.changes = Changes()
             self.outgoing.begin()
+        return events
 
     def rollback(self) -> None:
         """Forget what was not committed."""

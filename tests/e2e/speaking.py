@@ -50,6 +50,7 @@ UNASKED = {
     "scent",
     "scent-end",
     "scent-level",
+    "stock",
     "zone",
     "spray",
     "level",

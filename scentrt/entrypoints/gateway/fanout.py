@@ -7,9 +7,10 @@ the task that empties it stands aside after every few dozen writes.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from functools import partial
+from typing import Protocol, TypeVar, assert_never
 
 import trio
 from msgspec import UNSET
@@ -21,11 +22,16 @@ from scentrt.domain.events import (
     ScentEnded,
     ScentLevelled,
     ScentReleased,
+    StockEvent,
     ZoneChanged,
 )
+from scentrt.domain.vials import Catalogue
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.messages import EventKind
+from scentrt.entrypoints.gateway.stock_news import stock_changed
 from scentrt.entrypoints.gateway.wire import BYTES_PER_CHARACTER, ROOM, Codec
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +94,24 @@ class Subscription:
             return event.zone in self.seat_zones
         return not self.seats.isdisjoint(seats)
 
+    def wants_stock(self, scent: Scent | None) -> bool:
+        """Say whether what happens to stock of this scent is wanted, None where it has none.
+
+        Stock is in no zone and at no seat.
+        """
+        return "stock" in self.kinds and (self.scents is None or scent in self.scents)
+
 
 class FanOut:
-    """Serve all subscribers, in the order of each zone's revisions."""
+    """Serve all subscribers, in the order of each zone's revisions.
 
-    def __init__(self, tell_level: Callable[[ZoneId, LevelChanged], None]) -> None:
+    What happens in the stock is told when no event of a zone waits, in its own order. `catalogue`
+    says of which scent it is.
+    """
+
+    def __init__(
+        self, tell_level: Callable[[ZoneId, LevelChanged], None], catalogue: Catalogue | None = None
+    ) -> None:
         self.tell_level = tell_level
         """Tell the sender of a level what becomes of it in a zone."""
         self._audience: dict[Subscriber, dict[say.SubscriptionId, Subscription]] = {}
@@ -100,6 +119,9 @@ class FanOut:
         # same subscription twice stands there as long as he has either.
         self._wishes: dict[Subscription, dict[Subscriber, None]] = {}
         self._queue: deque[PublicEvent] = deque()
+        self._catalogue = catalogue or Catalogue()
+        self._stock: deque[tuple[StockEvent, float]] = deque()
+        self._stock_is_wanted = False
         self._work = trio.Event()
         self.dropped = 0
         """Events that nobody was told, because too many waited."""
@@ -110,6 +132,7 @@ class FanOut:
         """Tell a subscriber of the events that happen from now on."""
         self._audience.setdefault(subscriber, {})[id] = subscription
         self._wishes.setdefault(subscription, {})[subscriber] = None
+        self._stock_is_wanted |= "stock" in subscription.kinds
 
     def unsubscribe(self, subscriber: Subscriber, id: say.SubscriptionId) -> bool:
         """End one subscription; False where there is none of this id."""
@@ -121,6 +144,7 @@ class FanOut:
             del self._wishes[subscription][subscriber]
             if not self._wishes[subscription]:
                 del self._wishes[subscription]
+                self._stock_is_wanted = any("stock" in wish.kinds for wish in self._wishes)
         if not theirs:
             del self._audience[subscriber]
         return True
@@ -136,39 +160,63 @@ class FanOut:
 
     def publish(self, event: PublicEvent) -> None:
         """Queue an event for whoever wants it. Never waits."""
-        if not self._audience:
-            return
-        if len(self._queue) >= QUEUE_CAPACITY:
-            if self.dropped == 0:
-                log.warning("Events are dropped: subscribers are told slower than things happen")
-            self.dropped += 1
-            return
-        self._queue.append(event)
-        self._work.set()
+        if self._audience:
+            self._put(self._queue, event)
+
+    def hear_stock(self, event: StockEvent, at_ms: float) -> None:
+        """Queue what has happened in the stock for whoever wants it. Never waits."""
+        if self._stock_is_wanted:
+            self._put(self._stock, (event, at_ms))
 
     async def run(self) -> None:
         """Serve until cancelled."""
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            while self._queue:
-                await self._serve(self._queue.popleft())
+            while self._queue or self._stock:
+                if self._queue:
+                    event = self._queue.popleft()
+                    await self._serve(partial(_wants, event), _parts(event))
+                else:
+                    await self._serve_stock(*self._stock.popleft())
 
-    async def _serve(self, event: PublicEvent) -> None:
+    def _put(self, queue: deque[T], event: T) -> None:
+        if len(queue) >= QUEUE_CAPACITY:
+            if self.dropped == 0:
+                log.warning("Events are dropped: subscribers are told slower than things happen")
+            self.dropped += 1
+            return
+        queue.append(event)
+        self._work.set()
+
+    async def _serve_stock(self, event: StockEvent, at_ms: float) -> None:
+        kind = self._catalogue.kind(event.sku)
+        scent = None if kind is None else kind.scent
+        told = stock_changed(event, at_ms)
+        await self._serve(lambda wish: wish.wants_stock(scent), [told])
+
+    async def _serve(
+        self, is_wanted: Callable[[Subscription], bool], parts: Iterable[say.ServerMessage]
+    ) -> None:
         told: dict[Subscriber, None] = {}
         for subscription, subscribers in self._wishes.items():
-            if subscription.wants(event):
+            if is_wanted(subscription):
                 told.update(subscribers)
+        messages = tuple(parts) if told else ()
         frames: dict[Codec, list[bytes]] = {}
         for writes, subscriber in enumerate(told, start=1):
             codec = subscriber.codec
             if codec not in frames:
-                frames[codec] = [codec.encode(part) for part in _parts(event)]
+                frames[codec] = [codec.encode(part) for part in messages]
             for frame in frames[codec]:
                 subscriber.push(frame)
             if writes % BURST == 0:
                 await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
+
+
+def _wants(event: PublicEvent, subscription: Subscription) -> bool:
+    return subscription.wants(event)
 
 
 def _parts(event: PublicEvent) -> Iterator[say.ServerMessage]:

@@ -4,6 +4,7 @@ A field that is None is written as null, one that is UNSET is left out. Nothing 
 only what was decided inside gets this far.
 """
 
+from enum import StrEnum
 from typing import Final, Literal, NewType
 
 from msgspec import UNSET, Struct, UnsetType
@@ -11,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from scentrt.domain.events import Change, Ended
 from scentrt.domain.refills import RefillStatus
 from scentrt.domain.seats import Skip
+from scentrt.domain.vials import Whereabouts
 from scentrt.entrypoints.gateway.messages import To
 
 PROTOCOL: Final = 1
@@ -263,6 +265,36 @@ class ZoneChanged(_Outgoing, frozen=True, kw_only=True, tag="zone"):
     scent: str | UnsetType = UNSET
 
 
+class StockChange(StrEnum):
+    """What has happened in the stock."""
+
+    ALLOCATED = "allocated"
+    DEALLOCATED = "deallocated"
+    OUT_OF_STOCK = "out-of-stock"
+    BACK_ORDERED = "back-ordered"
+    BACK_ORDER_FILLED = "back-order-filled"
+    LINE_CANCELLED = "line-cancelled"
+    BATCH_CREATED = "batch-created"
+    BATCH_QUANTITY_CHANGED = "batch-quantity-changed"
+    BATCH_RESCHEDULED = "batch-rescheduled"
+    VIALS_LOADED = "vials-loaded"
+    VIALS_UNLOADED = "vials-unloaded"
+
+
+class StockChanged(_Outgoing, frozen=True, kw_only=True, tag="stock"):
+    """Something of a product is on disk; what does not apply to the change is left out."""
+
+    change: StockChange
+    sku: str
+    orderid: str | UnsetType = UNSET
+    qty: int | UnsetType = UNSET
+    batchref: str | UnsetType = UNSET
+    eta: str | UnsetType | None = UNSET
+    zone: str | UnsetType = UNSET
+    to: Whereabouts | UnsetType = UNSET
+    at: float
+
+
 class SpraySlot(_Outgoing, frozen=True, kw_only=True, tag="spray"):
     """Open a slot for so long, then close it unasked."""
 
@@ -304,6 +336,7 @@ ServerMessage = (
     | ScentEnded
     | ScentLevelled
     | ZoneChanged
+    | StockChanged
     | SpraySlot
     | LevelSlot
     | StopSlot

@@ -80,6 +80,13 @@ class LimitsSection(Section):
         )
 
 
+class RefillsSection(Section):
+    """When a zone orders vials of a scent by itself; at 0, it never does."""
+
+    threshold_percent: Annotated[float, Field(ge=0, le=100)] = 20
+    """Of what its vials of the scent can hold."""
+
+
 class BluetoothSection(Section):
     """How the dispensers of the theatre file are reached."""
 
@@ -142,6 +149,7 @@ class Settings(BaseSettings):
     gateway: GatewaySection = GatewaySection()
     http: HttpSection = HttpSection()
     limits: LimitsSection = LimitsSection()
+    refills: RefillsSection = RefillsSection()
     bluetooth: BluetoothSection = BluetoothSection()
     redis: RedisSection = RedisSection()
     email: EmailSection = EmailSection()
@@ -263,6 +271,7 @@ _MODELS = (
     GatewaySection,
     HttpSection,
     LimitsSection,
+    RefillsSection,
     BluetoothSection,
     RedisSection,
     EmailSection,

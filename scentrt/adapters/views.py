@@ -16,11 +16,17 @@ from scentrt.adapters.orm import (
     orders,
     products,
     releases,
+    vials,
 )
+from scentrt.adapters.refill_rows import read_refills
+from scentrt.adapters.repository import taken_vial
 from scentrt.adapters.theatre_store import SqlTheatreStore
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.names import CustomerName, OrderId, Sku
+from scentrt.domain.refills import ZoneRefill
+from scentrt.domain.vials import TakenVial, VialId
 from scentrt.service_layer.views import (
+    NO_VIAL,
     AllocationView,
     BatchView,
     CustomerView,
@@ -28,6 +34,7 @@ from scentrt.service_layer.views import (
     OrderView,
     ProductView,
     ReleaseView,
+    VialFilter,
 )
 
 _ALLOCATIONS = (
@@ -139,6 +146,18 @@ class SqlAlchemyViews:
         """Return lines of the journal."""
         return await self._store.look(_journal, after, limit, zone)
 
+    async def vials(
+        self, wanted: VialFilter, after: VialId = NO_VIAL, limit: int | None = None
+    ) -> tuple[TakenVial, ...]:
+        """Return vials."""
+        return await self._store.look(_vials, wanted, after, limit)
+
+    async def refills(
+        self, zone: ZoneId | None, after: OrderId, limit: int
+    ) -> tuple[ZoneRefill, ...]:
+        """Return what zones have ordered."""
+        return await self._store.look(read_refills, zone=zone, after=after, limit=limit)
+
 
 async def _allocations(connection: AsyncConnection, orderid: OrderId) -> tuple[AllocationView, ...]:
     rows = await connection.execute(_ALLOCATIONS, {"order": orderid})
@@ -222,3 +241,18 @@ async def _journal(
         )
         for row in await connection.execute(_JOURNAL, page)
     )
+
+
+async def _vials(
+    connection: AsyncConnection, wanted: VialFilter, after: VialId, limit: int | None
+) -> tuple[TakenVial, ...]:
+    asked = {
+        vials.c.zone: wanted.zone,
+        vials.c.seat: wanted.seat,
+        vials.c.sku: wanted.sku,
+        vials.c.orderid: wanted.orderid,
+        vials.c.whereabouts: wanted.whereabouts,
+    }
+    only = [column == value for column, value in asked.items() if value is not None]
+    page = select(vials).where(vials.c.id > after, *only).order_by(vials.c.id).limit(limit)
+    return tuple(map(taken_vial, await connection.execute(page)))

@@ -9,6 +9,7 @@ import trio
 from sqlalchemy.exc import SQLAlchemyError
 
 from scentrt.actors.ledger import Ledger
+from scentrt.actors.vial_desk import ClosedHouse, VialDesk
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import holder_of
 from scentrt.adapters.database_reading import (
@@ -28,6 +29,7 @@ from scentrt.domain.layout import TheatrePlan
 from scentrt.errors import ConfigError, DatabaseInUse
 from scentrt.service_layer.deliveries import Outlets
 from scentrt.service_layer.views import Views
+from scentrt.theatre_file import load_theatre
 
 
 @asynccontextmanager
@@ -81,6 +83,17 @@ def read_seats_of(settings: Settings, plan: TheatrePlan) -> list[SeatNow]:
         return read_one_state(path, partial(read_seats, plan=plan, where=str(path)))
     except SQLAlchemyError as error:
         raise ConfigError(str(path), f"cannot be read: {reason_of(error)}") from error
+
+
+@asynccontextmanager
+async def open_vial_desk(settings: Settings) -> AsyncIterator[VialDesk]:
+    """Load and unload vials without a server, for as long as the block lasts.
+
+    Raises as `open_stock_room` does, and `ConfigError` where the theatre file cannot be used.
+    """
+    plan = load_theatre(settings.theatre)
+    async with open_stock_room(settings, where_none="refuse") as stock:
+        yield VialDesk(plan, stock.bus, stock.views, ClosedHouse())
 
 
 @asynccontextmanager

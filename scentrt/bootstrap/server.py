@@ -7,21 +7,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import trio
 
 from scentrt.actors.actor import Ref, supervise
 from scentrt.actors.clock import ServerClock
+from scentrt.actors.herald import Herald
 from scentrt.actors.house import Guests, House, Latch
 from scentrt.actors.inventory import take_inventory
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.outbox import Outbox
+from scentrt.actors.refills import RefillClerk
+from scentrt.actors.ushers import Ushers
+from scentrt.actors.vial_desk import VialDesk
 from scentrt.actors.zone import ZoneActor
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.delivery_store import SqlDeliveryStore
 from scentrt.adapters.dispensers.ble import BleDispensers
 from scentrt.adapters.dispensers.goggles import GogglesDispensers
 from scentrt.adapters.dispensers.memory import MemoryDispensers, NoDispensers
+from scentrt.adapters.refill_rows import SqlRefillStore
 from scentrt.adapters.theatre_store import open_store
 from scentrt.bootstrap.bluetooth import (
     Airwaves,
@@ -43,6 +49,7 @@ from scentrt.bootstrap.sockets import listener_of, listening_on, url_of
 from scentrt.bootstrap.stock import Stock, build_stock, hear_redis, ways_out
 from scentrt.config import Settings, is_loopback
 from scentrt.domain.cues import GOGGLES_ZONE, SeatId, ZoneId
+from scentrt.domain.events import StockEvent
 from scentrt.domain.layout import TheatrePlan
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper, TokenEntry
 from scentrt.entrypoints.gateway.fanout import FanOut
@@ -51,7 +58,7 @@ from scentrt.entrypoints.gateway.session import Sessions
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.health import Readiness
-from scentrt.entrypoints.http.metrics import Metrics
+from scentrt.entrypoints.http.metrics import CountedOwner, Metrics
 from scentrt.entrypoints.http.server import serve_http
 from scentrt.errors import ConfigError, StoreUnavailable
 from scentrt.service_layer.deliveries import Outlets
@@ -81,6 +88,8 @@ class Server:
     memory: Mapping[ZoneId, MemoryDispensers]
     linked: Mapping[ZoneId, BleDispensers]
     stock: Stock
+    vials: VialDesk
+    refills: RefillClerk
 
 
 @asynccontextmanager
@@ -129,12 +138,26 @@ async def open_server(
             )
             sessions = Sessions()
             ledger = Ledger(store, outbox.wake, sessions.name_of)
-            stock = build_stock(store, ledger, outlets)
+            herald = Herald(clock.now_ms)
+            stock = build_stock(store, ledger, outlets, herald.proclaim)
+            refs: dict[ZoneId, Ref] = {}
+            ushers = Ushers(refs)
+            ushers.listen_to(herald)
+            low_below = settings.refills.threshold_percent / 100
+            clerk = RefillClerk(
+                plan.catalogue,
+                stock.bus,
+                stock.views,
+                SqlRefillStore(store),
+                low_below,
+                ushers.tell_refill,
+            )
+            clerk.listen_to(herald)
             latch = Latch(await _read_latch(ledger, settings.db))
             guests, headsets = Guests(), GogglesDispensers(clock)
-            fanout = FanOut(sessions.tell_level)
+            fanout = FanOut(sessions.tell_level, plan.catalogue)
+            herald.add(fanout.hear_stock, *get_args(StockEvent))
             limits = settings.limits.of_seats()
-            refs: dict[ZoneId, Ref] = {}
             memory: dict[ZoneId, MemoryDispensers] = {}
             linked: dict[ZoneId, BleDispensers] = {}
             if settings.simulate:
@@ -153,6 +176,8 @@ async def open_server(
                 listeners=fanout,
                 clock=clock,
                 latch=latch,
+                supplies=clerk,
+                low_below=low_below,
             )
             actors = {GOGGLES_ZONE: new_actor(GOGGLES_ZONE, guests.seats, dispensers=headsets)}
             for zone in plan.zones:
@@ -185,11 +210,13 @@ async def open_server(
                 *readings_of_stock(stock, ledger, outbox),
             ]
             metrics = Metrics(readings)
+            vials = VialDesk(plan, CountedOwner(stock.bus, metrics), stock.views, ushers)
             app = create_app(
                 stock.bus,
                 stock.views,
                 partial(_readiness, plan, actors, linked, ledger, fanout, outbox),
                 metrics,
+                vials=vials,
                 lets_in=None
                 if is_loopback(settings.http.host)
                 else partial(doorkeeper.lets_in, "operator"),
@@ -205,6 +232,7 @@ async def open_server(
                 _running(ledger.run, *ways.runs),
                 _running(outbox.run),
                 _running(stock.room.run),
+                _running(clerk.run),
                 trio.open_nursery() as doors,
                 trio.open_nursery() as linking,
             ):
@@ -237,6 +265,8 @@ async def open_server(
                             memory=memory,
                             linked=linked,
                             stock=stock,
+                            vials=vials,
+                            refills=clerk,
                         )
                     finally:
                         gateway.stop()

@@ -22,6 +22,7 @@ from scentrt.entrypoints.devices import devices
 from scentrt.entrypoints.doctor import doctor
 from scentrt.entrypoints.forecast import forecast
 from scentrt.entrypoints.stock import stock
+from scentrt.entrypoints.vials import vials
 from scentrt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ app.add_typer(database, name="db", no_args_is_help=True)
 app.add_typer(devices, name="devices", no_args_is_help=True)
 stock.command()(forecast)
 app.add_typer(stock, name="stock", no_args_is_help=True)
+app.add_typer(vials, name="vials", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)
 
 out, err = Console(), Console(stderr=True)

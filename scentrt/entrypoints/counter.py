@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import trio
 
+from scentrt.actors.vial_desk import Load, Unload
 from scentrt.domain.commands import (
     Allocate,
     CheckBatches,
@@ -19,6 +20,8 @@ from scentrt.domain.commands import (
     ImportBatches,
     ReceiveBatch,
 )
+from scentrt.domain.doses import US_PER_S
+from scentrt.domain.vials import Loaded, Place, SeatedVial, Whereabouts
 from scentrt.entrypoints.cue_list import BadCueList, CueFault
 from scentrt.entrypoints.desk import EVERYWHERE
 from scentrt.entrypoints.forecast_answer import Outlook
@@ -87,6 +90,30 @@ class Counter:
             raise _error(answer)
         return Outlook.model_validate(answer.body)
 
+    async def load(self, wish: Load) -> Loaded:
+        """Load vials; see `actors.vial_desk.VialKeeper`."""
+        asked = {
+            "orderid": wish.orderid,
+            "sku": wish.sku,
+            "zone": wish.zone,
+            "seats": wish.seats,
+            "most": wish.most,
+        }
+        answer = await self._ask("POST", "/vials/load", asked)
+        return Loaded(_vials_in(answer.body), answer.body["left"])
+
+    async def unload(self, wish: Unload) -> tuple[SeatedVial, ...]:
+        """Unload vials; see `actors.vial_desk.VialKeeper`."""
+        asked = {
+            "zone": wish.zone,
+            "to": "return" if wish.to is Whereabouts.RETURNED else "discard",
+            "seats": wish.seats,
+            "scent": wish.scent,
+            "slot": wish.slot,
+            "below_percent": wish.below_percent,
+        }
+        return _vials_in((await self._ask("POST", "/vials/unload", asked)).body)
+
     async def _batch_of(self, orderid: str, sku: str) -> str | None:
         path = f"/allocations/{quote(orderid, safe='')}"
         status, lines = await self._ask("GET", path, none_is_404=True)
@@ -137,6 +164,20 @@ class Counter:
 def _told(batch: CreateBatch) -> dict[str, object]:
     eta = None if batch.eta is None else batch.eta.isoformat()
     return {"ref": batch.ref, "sku": batch.sku, "qty": batch.qty, "eta": eta}
+
+
+def _vials_in(body: Any) -> tuple[SeatedVial, ...]:
+    return tuple(
+        SeatedVial(
+            vial["id"],
+            Place(vial["zone"], vial["seat"], vial["slot"]),
+            vial["sku"],
+            vial["batchref"],
+            round(vial["capacity_s"] * US_PER_S),
+            round(vial["remaining_s"] * US_PER_S),
+        )
+        for vial in body["vials"]
+    )
 
 
 def _error(answer: _Answer) -> Exception:

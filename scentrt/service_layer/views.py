@@ -6,6 +6,8 @@ from typing import Protocol
 
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
+from scentrt.domain.refills import ZoneRefill
+from scentrt.domain.vials import TakenVial, VialId, Whereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,44 @@ class ReleaseView:
     ended: str | None
 
 
-class Views(Protocol):
+NO_VIAL = VialId(0)
+"""Before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class VialFilter:
+    """Which vials are meant; what is None lets everything through."""
+
+    zone: ZoneId | None = None
+    seat: SeatId | None = None
+    sku: Sku | None = None
+    orderid: OrderId | None = None
+    whereabouts: Whereabouts | None = None
+
+
+class VialViews(Protocol):
+    """Look at vials. Raises `StoreUnavailable`."""
+
+    async def vials(
+        self, wanted: VialFilter, after: VialId = NO_VIAL, limit: int | None = None
+    ) -> tuple[TakenVial, ...]:
+        """Return vials by their ids, in the order in which they were taken out of the stock.
+
+        Those after `after`, at most `limit`. What stands in a seat may be a second's use emptier by
+        now.
+        """
+        ...
+
+
+class ProductViews(Protocol):
+    """Look at a product. Raises `StoreUnavailable`."""
+
+    async def product(self, sku: Sku) -> ProductView | None:
+        """Return a product."""
+        ...
+
+
+class Views(VialViews, ProductViews, Protocol):
     """Look at the stock. Every method raises `StoreUnavailable`.
 
     Lists come in the order of their names, page by page: those after `after`, at most `limit`.
@@ -117,10 +156,6 @@ class Views(Protocol):
 
     async def allocations(self, orderid: OrderId) -> tuple[AllocationView, ...]:
         """Return where the lines of an order come from, in the order of their allocation."""
-        ...
-
-    async def product(self, sku: Sku) -> ProductView | None:
-        """Return a product."""
         ...
 
     async def products(self, after: Sku, limit: int) -> tuple[ProductView, ...]:
@@ -141,4 +176,10 @@ class Views(Protocol):
 
     async def journal(self, after: int, limit: int, zone: ZoneId | None) -> tuple[ReleaseView, ...]:
         """Return lines of the journal as they came, of one zone or of all."""
+        ...
+
+    async def refills(
+        self, zone: ZoneId | None, after: OrderId, limit: int
+    ) -> tuple[ZoneRefill, ...]:
+        """Return what zones have ordered, by the ids of the orders."""
         ...

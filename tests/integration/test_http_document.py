@@ -162,7 +162,12 @@ async def test_the_page_loads_nothing_from_elsewhere(house: House) -> None:
 async def test_where_tokens_are_needed_the_document_says_so(house: House) -> None:
     stock = house.server.stock
     app = create_app(
-        stock.bus, stock.views, Readiness, Metrics(), lets_in=lambda token: token == "sesame"
+        stock.bus,
+        stock.views,
+        Readiness,
+        Metrics(),
+        vials=house.server.vials,
+        lets_in=lambda token: token == "sesame",
     )
     document = app.openapi()
     assert document["security"] == [{"operator": []}]

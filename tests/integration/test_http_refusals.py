@@ -10,14 +10,18 @@ import httpx
 import pytest
 import trio
 
+from scentrt.actors.vial_desk import ClosedHouse, VialDesk
 from scentrt.domain.commands import Command
 from scentrt.domain.cues import ZoneId
+from scentrt.domain.layout import DEFAULT_THEATRE
 from scentrt.domain.names import CustomerName, OrderId, Sku
+from scentrt.domain.vials import VialId
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
 from scentrt.errors import ActorCrashed, ActorStopped, Busy, StoreUnavailable, UnitRefused
 from scentrt.service_layer.messagebus import Owner
+from scentrt.service_layer.views import NO_VIAL, VialFilter
 from tests.conftest import House
 from tests.e2e.shop import Shop, enter_shop
 from tests.memory_store import MemoryStore
@@ -50,6 +54,14 @@ class Closed:
     async def journal(self, after: int, limit: int, zone: ZoneId | None) -> NoReturn:
         raise StoreUnavailable("the database is away")
 
+    async def vials(
+        self, wanted: VialFilter, after: VialId = NO_VIAL, limit: int | None = None
+    ) -> NoReturn:
+        raise StoreUnavailable("the database is away")
+
+    async def refills(self, zone: ZoneId | None, after: OrderId, limit: int) -> NoReturn:
+        raise StoreUnavailable("the database is away")
+
 
 class Failing:
     """A bus that can carry nothing out."""
@@ -63,7 +75,8 @@ class Failing:
 
 @asynccontextmanager
 async def shop_of(bus: Owner) -> AsyncIterator[Shop]:
-    app = create_app(bus, Closed(), Readiness, Metrics())
+    vials = VialDesk(DEFAULT_THEATRE, bus, Closed(), ClosedHouse())
+    app = create_app(bus, Closed(), Readiness, Metrics(), vials=vials)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://roxy") as client:
         yield Shop(client)
@@ -80,7 +93,16 @@ POSTS: dict[str, dict[str, object]] = {
     "/orders/o-1/cancel": {},
     "/customers": {"name": "n", "address": "a", "email": "e@x"},
 }
-GETS = ["/allocations/o-1", "/products", "/products/SEA", "/orders", "/orders/o-1", "/customers"]
+GETS = [
+    "/vials",
+    "/refills",
+    "/allocations/o-1",
+    "/products",
+    "/products/SEA",
+    "/orders",
+    "/orders/o-1",
+    "/customers",
+]
 
 
 def is_put_off(answer: httpx.Response) -> bool:

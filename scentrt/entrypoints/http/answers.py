@@ -1,11 +1,15 @@
 """What is told of the stock over HTTP."""
 
 from datetime import date
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from fastapi import Response
 from pydantic import BaseModel
 
+from scentrt.domain import refills
+from scentrt.domain.doses import US_PER_S
+from scentrt.domain.refills import RefillStatus
+from scentrt.domain.vials import SeatedVial, TakenVial, Whereabouts
 from scentrt.service_layer.views import (
     AllocationView,
     BatchView,
@@ -163,6 +167,91 @@ class Customers(BaseModel):
     next: str | None
 
 
+class Vial(BaseModel):
+    """A vial in a slot; `remaining_s` of `capacity_s` dose-seconds are left in it."""
+
+    id: int
+    zone: str
+    seat: str
+    slot: int
+    sku: str
+    batchref: str
+    capacity_s: float
+    remaining_s: float
+
+    @classmethod
+    def of(cls, vial: SeatedVial) -> Self:
+        """Tell of a vial."""
+        return cls(**_told_of(vial))
+
+
+class StoredVial(Vial):
+    """A vial of an order, and where it is: those that do not stand in it were there last."""
+
+    orderid: str
+    where: Whereabouts
+
+    @classmethod
+    def of_taken(cls, taken: TakenVial) -> Self:
+        """Tell of a vial that was taken out of the stock."""
+        return cls(**_told_of(taken.vial), orderid=taken.orderid, where=taken.whereabouts)
+
+
+class LoadedVials(BaseModel):
+    """The vials that stand where they were wanted, and how many more the line has."""
+
+    vials: list[Vial]
+    left: int
+
+
+class TakenVials(BaseModel):
+    """The vials that were taken out."""
+
+    vials: list[Vial]
+
+
+class VialPage(BaseModel):
+    """Vials by their ids; `next` is the `after` of the next page, null at the end."""
+
+    vials: list[StoredVial]
+    next: int | None
+
+
+class ZoneRefill(BaseModel):
+    """What a zone has ordered of a scent; with an `eta` of null, it is in the warehouse."""
+
+    zone: str
+    scent: str
+    sku: str
+    orderid: str
+    qty: int
+    status: RefillStatus
+    batchref: str | None
+    eta: date | None
+
+    @classmethod
+    def of(cls, told: refills.ZoneRefill) -> Self:
+        """Tell of a refill."""
+        refill = told.refill
+        return cls(
+            zone=told.zone,
+            scent=refill.scent,
+            sku=refill.sku,
+            orderid=refill.orderid,
+            qty=refill.qty,
+            status=refill.status,
+            batchref=refill.batchref,
+            eta=refill.eta,
+        )
+
+
+class Refills(BaseModel):
+    """Refills by their orders; `next` is the `after` of the next page, null at the end."""
+
+    refills: list[ZoneRefill]
+    next: str | None
+
+
 class Accepted(BaseModel):
     """An order that was accepted, and the path where to look what becomes of it."""
 
@@ -195,3 +284,16 @@ class Misfits(BaseModel):
 
     message: str
     detail: list[Misfit]
+
+
+def _told_of(vial: SeatedVial) -> dict[str, Any]:
+    return {
+        "id": vial.id,
+        "zone": vial.place.zone,
+        "seat": vial.place.seat,
+        "slot": vial.place.slot,
+        "sku": vial.sku,
+        "batchref": vial.batchref,
+        "capacity_s": vial.capacity_us / US_PER_S,
+        "remaining_s": vial.left_us / US_PER_S,
+    }

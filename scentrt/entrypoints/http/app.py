@@ -7,6 +7,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 import scentrt
+from scentrt.actors.vial_desk import VialKeeper
 from scentrt.entrypoints.http.document import complete_document
 from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.gate import OriginCheck, TokenCheck
@@ -21,6 +22,7 @@ from scentrt.entrypoints.http.metrics import (
 from scentrt.entrypoints.http.refusals import add_refusals
 from scentrt.entrypoints.http.stock_commands import StockCommands
 from scentrt.entrypoints.http.stock_pages import StockPages
+from scentrt.entrypoints.http.vial_pages import VialPages
 from scentrt.service_layer.messagebus import Owner
 from scentrt.service_layer.views import Views
 
@@ -43,6 +45,7 @@ def create_app(
     lets_in: Callable[[str | None], bool] | None = None,
     allows_origin: Callable[[str], bool] = lambda _: False,
     forecasts: ForecastPage | None = None,
+    vials: VialKeeper | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -52,6 +55,7 @@ def create_app(
       lets_in: if given, every request must bring a bearer token that it says yes to.
       allows_origin: without tokens, which web pages may call, beside this server's own.
       forecasts: what tells whether vials last, where there is a theatre.
+      vials: where they are loaded and unloaded, likewise.
     """
     gate = (
         Middleware(OriginCheck, allows=allows_origin)
@@ -70,6 +74,8 @@ def create_app(
     if forecasts is not None:
         forecasts.add_to(app)
     JournalPage(views).add_to(app)
+    if vials is not None:
+        VialPages(vials, views).add_to(app)
     add_health(app, readiness)
     add_refusals(app)
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from datetime import date
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import trio
 from fastapi import Request
@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from scentrt.actors.vial_desk import Load, Unload
 from scentrt.domain.commands import (
     MOST_BATCHES,
     Allocate,
@@ -27,9 +28,11 @@ from scentrt.domain.commands import (
     PlaceOrder,
     RegisterCustomer,
 )
+from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import LARGEST_QUANTITY, BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import MOST_LINES
+from scentrt.domain.vials import Whereabouts
 
 BodyT = TypeVar("BodyT", bound="Body")
 
@@ -68,6 +71,11 @@ Email = Annotated[
     str,
     StringConstraints(max_length=254, pattern=r"^[^\s@]+@[^\s@]+$"),
     Field(examples=["box-office@roxy.example"]),
+]
+ZoneName = Annotated[ZoneId, StringConstraints(min_length=1, max_length=32), Field(examples=["A"])]
+SeatName = Annotated[SeatId, StringConstraints(min_length=1, max_length=64)]
+SeatNames = Annotated[
+    tuple[SeatName, ...], Field(min_length=1, max_length=10_000, examples=[["A-1-3"]])
 ]
 
 
@@ -164,7 +172,47 @@ class NewCustomer(Body):
         return RegisterCustomer(self.name, self.address, self.email)
 
 
-BODIES = (NewBatch, NewBatches, NewLine, NewQuantity, NewEta, NewOrder, NewCustomer)
+class LoadWish(Body):
+    """Vials of an order, and where they are to stand."""
+
+    orderid: OrderName
+    sku: SkuName
+    zone: ZoneName
+    seats: SeatNames | None = None
+    most: Annotated[int, Field(ge=1, le=LARGEST_QUANTITY)] | None = None
+
+    def wish(self) -> Load:
+        """Return what is asked."""
+        return Load(self.orderid, self.sku, self.zone, self.seats, self.most)
+
+
+class UnloadWish(Body):
+    """Vials of a zone, all or those that the rest lets through, and where they are to go."""
+
+    zone: ZoneName
+    to: Annotated[Literal["return", "discard"], Field(examples=["return"])]
+    seats: SeatNames | None = None
+    scent: Annotated[Scent, StringConstraints(min_length=1, max_length=64)] | None = None
+    slot: Annotated[int, Field(ge=0, le=255)] | None = None
+    below_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+
+    def wish(self) -> Unload:
+        """Return what is asked."""
+        to = Whereabouts.RETURNED if self.to == "return" else Whereabouts.DISCARDED
+        return Unload(self.zone, to, self.seats, self.scent, self.slot, self.below_percent)
+
+
+BODIES = (
+    NewBatch,
+    NewBatches,
+    NewLine,
+    NewQuantity,
+    NewEta,
+    NewOrder,
+    NewCustomer,
+    LoadWish,
+    UnloadWish,
+)
 
 
 def refuse_other_queries(request: Request) -> None:

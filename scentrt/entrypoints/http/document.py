@@ -76,7 +76,7 @@ def told(
 _WHY = {
     400: "What is named there is not known",
     404: "There is nothing of this name",
-    409: "The name is that of something else",
+    409: "Something else is in the way",
     503: "Try again",
 }
 

@@ -1,0 +1,119 @@
+"""What zones have ordered by themselves, in SQL."""
+
+from sqlalchemy import and_, case, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scentrt.adapters.orm import allocations, batches, order_lines, refills
+from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.domain.cues import Scent, ZoneId
+from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill
+
+# Who cancels the order of a refill cancels the refill: it says so by having no line any more.
+_STATUS = case(
+    (
+        and_(refills.c.status == RefillStatus.ORDERED.value, order_lines.c.sku.is_(None)),
+        RefillStatus.CANCELLED.value,
+    ),
+    else_=refills.c.status,
+)
+_REFILLS = (
+    select(
+        refills.c.zone,
+        refills.c.number,
+        refills.c.scent,
+        refills.c.sku,
+        refills.c.orderid,
+        refills.c.qty,
+        _STATUS.label("status"),
+        allocations.c.batchref,
+        batches.c.eta,
+    )
+    .select_from(
+        refills.outerjoin(
+            order_lines,
+            and_(order_lines.c.sku == refills.c.sku, order_lines.c.orderid == refills.c.orderid),
+        )
+        .outerjoin(
+            allocations,
+            and_(allocations.c.sku == refills.c.sku, allocations.c.orderid == refills.c.orderid),
+        )
+        .outerjoin(batches, batches.c.reference == allocations.c.batchref)
+    )
+    .order_by(refills.c.orderid)
+)
+
+
+class SqlRefillStore:
+    """The refills of a database; see `actors.refills.RefillStore`."""
+
+    def __init__(self, store: SqlTheatreStore) -> None:
+        self._store = store
+
+    async def open_refills(self) -> tuple[ZoneRefill, ...]:
+        """Return the refills for which there is a need, as they are by now."""
+        return await self._store.read(read_refills, only_open=True)
+
+    async def last_number(self, zone: ZoneId, sku: Sku) -> int:
+        """Return the number of the last refill of a product in a zone; 0 before the first."""
+        return await self._store.read(_read_last_number, zone, sku)
+
+    async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
+        """Store a new refill, or one in the place of that of an order; on disk on return."""
+        await self._store.write(_write, refill, instead_of)
+
+
+async def read_refills(
+    connection: AsyncConnection,
+    *,
+    zone: ZoneId | None = None,
+    after: OrderId | None = None,
+    limit: int | None = None,
+    only_open: bool = False,
+) -> tuple[ZoneRefill, ...]:
+    """Return refills by the ids of their orders."""
+    asked = _REFILLS.limit(limit)
+    if zone is not None:
+        asked = asked.where(refills.c.zone == zone)
+    if after is not None:
+        asked = asked.where(refills.c.orderid > after)
+    if only_open:
+        asked = asked.where(refills.c.status != RefillStatus.MET.value)
+    return tuple(
+        ZoneRefill(
+            ZoneId(row.zone),
+            row.number,
+            Refill(
+                Scent(row.scent),
+                Sku(row.sku),
+                OrderId(row.orderid),
+                row.qty,
+                RefillStatus(row.status),
+                None if row.batchref is None else BatchRef(row.batchref),
+                row.eta,
+            ),
+        )
+        for row in await connection.execute(asked)
+    )
+
+
+async def _read_last_number(connection: AsyncConnection, zone: ZoneId, sku: Sku) -> int:
+    last = select(func.max(refills.c.number)).where(refills.c.zone == zone, refills.c.sku == sku)
+    return await connection.scalar(last) or 0
+
+
+async def _write(connection: AsyncConnection, told: ZoneRefill, instead_of: OrderId | None) -> None:
+    refill = told.refill
+    row = {
+        "orderid": refill.orderid,
+        "zone": told.zone,
+        "scent": refill.scent,
+        "sku": refill.sku,
+        "number": told.number,
+        "qty": refill.qty,
+        "status": refill.status.value,
+    }
+    if instead_of is None:
+        await connection.execute(insert(refills).values(row))
+    else:
+        await connection.execute(update(refills).where(refills.c.orderid == instead_of).values(row))

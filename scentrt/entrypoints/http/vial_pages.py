@@ -104,13 +104,14 @@ class VialPages:
                 "A page",
                 {"vials": [{**_VIAL, "orderid": "order-17", "where": "seated"}], "next": None},
                 gives=VialPage,
+                asks=True,
             ),
         )(self.vials)
         app.get(
             "/refills",
             tags=["vials"],
             summary="What zones have ordered by themselves",
-            **told(200, "A page", {"refills": [_REFILL], "next": None}, gives=Refills),
+            **told(200, "A page", {"refills": [_REFILL], "next": None}, gives=Refills, asks=True),
         )(self.refills)
 
     async def load(self, request: Request) -> Response:

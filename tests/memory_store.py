@@ -5,6 +5,7 @@ import trio
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.actors.vial_book import Line
 from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.vials import SeatedVial, VialId
 from scentrt.errors import StoreUnavailable
 from tests.memory_stock import MemoryStock
@@ -34,6 +35,7 @@ class MemoryStore:
         self.seated: dict[VialId, SeatedVial] = {}
         self.journal: list[tuple[ZoneId, Line]] = []
         self._panicked = False
+        self._settings: dict[ZoneId, dict[SeatId, SeatSettings]] = {}
         self._rows: dict[ZoneId, dict[tuple[SeatId, int], int]] = {}
         self._marks: dict[ZoneId, tuple[float, bool]] = {}
 
@@ -53,6 +55,10 @@ class MemoryStore:
         await self._answer(able=self.readable)
         return tuple(vial for vial in self.seated.values() if vial.place.zone == zone)
 
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+        await self._answer(able=self.readable)
+        return dict(self._settings.get(zone, {}))
+
     async def commit(self, writes: Writes) -> None:
         self.attempted_at.append(trio.current_time())
         with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
@@ -71,6 +77,8 @@ class MemoryStore:
                     left_us = max(0, min(level.left_us, vial.capacity_us))
                     self.seated[level.id] = vial.with_left(left_us)
             self.journal += [(vials.zone, line) for line in vials.lines]
+        for zone, seat, settings in writes.settings:
+            self._settings.setdefault(zone, {})[seat] = settings
         for doses in writes.doses:
             rows = self._rows.setdefault(doses.zone, {})
             for second, seats in doses.used.items():

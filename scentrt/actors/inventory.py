@@ -38,4 +38,12 @@ def seat_now(zone: ZoneId, seat: Seat) -> SeatNow:
     slots = (
         SlotNow(slot.scent, None if slot.vial is None else slot.vial.left_us) for slot in seat.slots
     )
-    return SeatNow(zone, seat.id, tuple(slots), opted_out=seat.opted_out)
+    settings = seat.settings
+    return SeatNow(
+        zone,
+        seat.id,
+        tuple(slots),
+        opted_out=settings.opted_out,
+        averse_to=settings.averse_to,
+        gain=settings.gain,
+    )

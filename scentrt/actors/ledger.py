@@ -5,8 +5,8 @@ into one transaction, whenever the writer is free. It never waits for a batch to
 is written at once, and under load the batches grow by themselves.
 
 Doses, and what the vials hold and have given, are written behind: `Ledger.record_doses` and
-`Ledger.record_vials` take them without waiting. The panic latch and the
-end of a zone are awaited until they are on disk. While the database is away, all of it is kept and
+`Ledger.record_vials` take them without waiting. The panic latch, the settings of seats and the end
+of a zone are awaited until they are on disk. While the database is away, all of it is kept and
 tried again.
 
 The stock's units of work are awaited too, but not kept: who handed one in is told at once when it
@@ -23,10 +23,12 @@ from typing import NoReturn, Protocol
 import trio
 
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
+from scentrt.actors.settings_book import SettingsBook, SettingsRow
 from scentrt.actors.tray import Tray, WaitingUnit
 from scentrt.actors.vial_book import Line, VialBook, ZoneVials
 from scentrt.domain.cues import OwnerId, SeatId, ZoneId
 from scentrt.domain.journal import JournalEntry
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.vials import SeatedVial, VialLevel
 from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
@@ -52,6 +54,7 @@ class Writes:
     """One transaction: `panicked` is the latch's new state, None to leave it as it is."""
 
     panicked: bool | None = None
+    settings: tuple[SettingsRow, ...] = ()
     doses: tuple[ZoneDoses, ...] = ()
     vials: tuple[ZoneVials, ...] = ()
     units: tuple[Changes, ...] = ()
@@ -70,6 +73,10 @@ class TheatreStore(Protocol):
 
     async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
         """Return the vials that stand in a zone."""
+        ...
+
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+        """Return what is set for seats of a zone."""
         ...
 
     async def commit(self, writes: Writes) -> None:
@@ -132,6 +139,7 @@ class Ledger:
         self._books: dict[ZoneId, DoseBook] = {}
         self._vial_books: dict[ZoneId, VialBook] = {}
         self._panicked: bool | None = None  # what the latch is to be; None: as it is on disk
+        self._settings = SettingsBook()
         self._work = trio.Event()
         self._attempt = _Attempt()
         self._turn = trio.Lock()  # reading and writing, see `doses`
@@ -213,6 +221,16 @@ class Ledger:
         self._panicked = panicked
         await self._attempted()
 
+    def record_settings(self, zone: ZoneId, seat: SeatId, settings: SeatSettings) -> None:
+        """Take what is set for a seat; never waits. The newest is what is stored."""
+        self._settings.record(zone, seat, settings)
+        self._work.set()
+
+    async def settings_stored(self, zone: ZoneId, seat: SeatId) -> None:
+        """Wait until what was set for a seat is on disk; raises as `set_panicked` does."""
+        while self._settings.has(zone, seat):
+            await self._attempted()
+
     async def commit(self, changes: Changes) -> None:
         """Store a unit of work, in one transaction with what else waits; on disk on return.
 
@@ -261,6 +279,11 @@ class Ledger:
             stored = await self._store.vials(zone)
             book = self._vial_books.get(zone)
             return stored if book is None else book.laid_over(stored)
+
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+        """Return what is set for seats of a zone, on disk or not yet; raises as `doses` does."""
+        async with self._turn:
+            return self._settings.laid_over(zone, await self._store.settings(zone))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Write whatever waits, until cancelled.
@@ -387,15 +410,19 @@ class Ledger:
     def _waits(self) -> bool:
         return (
             self._panicked is not None
+            or self._settings.waits
             or self._tray.waits
             or any(book.waits for book in self._books.values())
             or any(book.waits for book in self._vial_books.values())
         )
 
     def _take(self) -> tuple[Writes, list[WaitingUnit]]:
-        # The latch goes first and alone, so that no backlog delays it and no bad row spoils it.
+        # The latch goes first and alone, so that no backlog delays it and no bad row spoils it;
+        # then what people said they do not want.
         if self._panicked is not None:
             return Writes(panicked=self._panicked), []
+        if self._settings.waits:
+            return Writes(settings=self._settings.take(MAX_ROWS_PER_COMMIT)), []
         units = self._tray.take(MAX_ROWS_PER_COMMIT)
         room = MAX_ROWS_PER_COMMIT - sum(unit.changes.rows for unit in units)
         doses: list[ZoneDoses] = []
@@ -414,6 +441,7 @@ class Ledger:
     def _strike_out(self, writes: Writes) -> None:
         if self._panicked is writes.panicked:
             self._panicked = None
+        self._settings.stored(writes.settings)
         for doses in writes.doses:
             self._books[doses.zone].stored(doses)
         for vials in writes.vials:

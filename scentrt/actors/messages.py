@@ -8,6 +8,7 @@ from scentrt.actors.reports import Report
 from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, Scent, SeatId
 from scentrt.domain.decisions import Verdict
 from scentrt.domain.refills import Refill
+from scentrt.domain.seat_settings import SeatChange, SeatSettings
 from scentrt.domain.seats import Seat, Slot
 from scentrt.domain.vials import ScentSupply, SeatedVial
 
@@ -116,6 +117,24 @@ class Suspect(Message[None]):
     """A device that calls itself a seat's could not prove that it is."""
 
     seat: SeatId
+
+
+@dataclass(frozen=True, slots=True)
+class SetSeat(Message[SeatSettings | None]):
+    """Set something for a seat: in effect, and handed to the ledger, when it is answered.
+
+    The answer is all that is set there; None where nobody knows the seat.
+    """
+
+    seat: SeatId
+    change: SeatChange
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSeats(Message[tuple[SeatSettings | None, ...]]):
+    """Look at what is set for each of these seats; None where nobody knows it."""
+
+    seats: tuple[SeatId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,5 +254,7 @@ ZoneMessage = (
     | PutVials
     | TakeVials
     | SetRefill
+    | SetSeat
+    | ReadSeats
     | ReadPage
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from scentrt.domain.cues import CueKey, SeatId
-from scentrt.domain.events import CueDispatched, CueExpired
+from scentrt.domain.events import CueDispatched, CueExpired, SpraysDropped
 
 REPORT_WITHIN_S = 1.0
 """A dispenser that has not said by then whether it sprayed counts as failed."""
@@ -45,7 +45,8 @@ class Account:
     """What dispensers have said so far about one cue in one zone.
 
     It is closed, and reported, when all have spoken or `deadline` (trio's clock) has passed.
-    What they say after that changes nothing: a cue is reported once.
+    What they say after that changes nothing: a cue is reported once. `deadline` is set when the
+    last of them has been told, since some seats are sprayed later.
     """
 
     def __init__(self, report: Callable[[Report], None], cue: CueKey, targets: int) -> None:
@@ -53,6 +54,7 @@ class Account:
         self._to: Callable[[Report], None] | None = report
         self.cue = cue
         self._targets = targets
+        self._told = self._failed = self._expired = 0
         self._heard: list[Written] = []
         self._late_ms: float | None = None
         self._at_ms = 0.0
@@ -61,16 +63,41 @@ class Account:
         """Note what some dispensers have said."""
         self._heard.append(written)
 
+    def tell(self, dispensers: int) -> None:
+        """Note that so many dispensers are being told."""
+        self._told += dispensers
+
     def dispatched(self, event: CueDispatched) -> None:
         """Note that the cue has gone out, and to how many."""
         self._targets, self._late_ms, self._at_ms = event.targets, event.late_ms, event.at_ms
-        self.deadline = trio.current_time() + REPORT_WITHIN_S
+        self.wait()
+
+    def drop(self, event: SpraysDropped) -> None:
+        """Note that some of those who were to be told later will not be."""
+        self._targets -= event.withdrawn
+        self._failed += event.failed
+        self._expired += event.expired
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for the answers from now on, if all who are to be told have been."""
+        if self.is_dispatched and self._told + self._lost >= self._targets:
+            self.deadline = min(self.deadline, trio.current_time() + REPORT_WITHIN_S)
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether the cue has gone out, to all but those seats that are sprayed later."""
+        return self._late_ms is not None
+
+    @property
+    def _lost(self) -> int:
+        return self._failed + self._expired
 
     @property
     def settled(self) -> bool:
         """Whether the cue has gone out and every dispenser has spoken."""
-        told = sum(w.written + w.failed + w.expired for w in self._heard)
-        return self._late_ms is not None and told >= self._targets
+        heard = sum(w.written + w.failed + w.expired for w in self._heard)
+        return self.is_dispatched and heard + self._lost >= self._targets
 
     def close(self) -> None:
         """Report, with whoever has not spoken counted as failed.
@@ -79,7 +106,7 @@ class Account:
         """
         some = [w for w in self._heard if w.written]
         written = sum(w.written for w in some)
-        expired = sum(w.expired for w in self._heard)
+        expired = self._expired + sum(w.expired for w in self._heard)
         self._report(
             Report(
                 self.cue,

@@ -31,8 +31,10 @@ from scentrt.actors.messages import (
     Panic,
     PutVials,
     ReadPage,
+    ReadSeats,
     SetLevel,
     SetRefill,
+    SetSeat,
     SlotsHeard,
     Stop,
     Stuck,
@@ -53,6 +55,7 @@ from scentrt.domain.events import (
     Event,
     LevelChanged,
     PublicEvent,
+    SpraysDropped,
 )
 from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
@@ -155,7 +158,7 @@ class ZoneActor:
         self._low_below = low_below
         self._reported: tuple[ScentSupply, ...] | None = None
         self._accounts: dict[CueKey, Account] = {}
-        # Of these, what has been dispatched and not been heard of by all: earliest first.
+        # Of these, what all dispensers have been told and not all have answered: earliest first.
         self._unsettled: dict[CueKey, Account] = {}
         self._zone: Zone | None = None
         self._is_open = False
@@ -208,6 +211,7 @@ class ZoneActor:
         now_ms = self._clock.now_ms()
         stored = await self._ledger.doses(self.id, since_s=int(now_ms // 1000) - 3600)
         vials = await self._ledger.vials(self.id)
+        settings = await self._ledger.settings(self.id)
         last = self._zone
         zone = Zone(
             self.id,
@@ -218,6 +222,7 @@ class ZoneActor:
             low_below=self._low_below,
         )
         now_ms = self._clock.now_ms()
+        zone.restore_settings(settings)
         zone.restore(stored.used, now_ms)
         if stored.through_ms is not None and not stored.closed:
             unwritten_to_ms = min(now_ms, stored.through_ms + UNWRITTEN_S * 1000)
@@ -314,6 +319,14 @@ class ZoneActor:
                 return zone.take_vials([Place(self.id, *place) for place in places], now_ms)
             case SetRefill(scent, refill):
                 zone.rack.set_refill(scent, refill, now_ms)
+            case SetSeat(seat, change):
+                settings = zone.set_seat(seat, change, now_ms)
+                if settings is not None:
+                    self._ledger.record_settings(self.id, seat, settings)
+                return settings
+            case ReadSeats(ids):
+                found = map(zone.seat, ids)
+                return tuple(None if each is None else each.settings for each in found)
             case ReadPage(page, seats_per_page):
                 return self._page(zone, page, seats_per_page, now_ms)
             case _:
@@ -336,8 +349,14 @@ class ZoneActor:
         match order:
             case Release(spray, seats):
                 cue = spray.cue
-                done = _ignore if cue is None else partial(self._hear, cue, self._accounts.get(cue))
+                account = None if cue is None else self._accounts.get(cue)
+                if account is not None:
+                    account.tell(len(seats))
+                done = _ignore if cue is None else partial(self._hear, cue, account)
                 self._dispensers.spray(spray, seats, done)
+                if account is not None and account.is_dispatched:  # to seats with a delay
+                    account.wait()
+                    self._await(account)
             case Halt(slot, seats):
                 self._dispensers.halt(slot, seats)
             case Withdraw():
@@ -353,8 +372,12 @@ class ZoneActor:
                 account = self._accounts.get(cue)
                 if account is not None:
                     account.dispatched(event)
-                    self._unsettled[cue] = account
-                    self._close_if_settled(account)
+                    self._await(account)
+            case SpraysDropped(cue):
+                account = self._accounts.get(cue)
+                if account is not None:
+                    account.drop(event)
+                    self._await(account)
             case CueExpired(cue):
                 account = self._accounts.pop(cue, None)
                 if account is not None:
@@ -371,6 +394,12 @@ class ZoneActor:
             with suppress(ActorStopped):
                 self.ref.tell(NotTold(cue, written.untold), urgent=True)
 
+    def _await(self, account: Account) -> None:
+        """Close an account in time, once all of its dispensers have been told."""
+        if account.deadline < float("inf"):
+            self._unsettled.setdefault(account.cue, account)
+            self._close_if_settled(account)
+
     def _close_if_settled(self, account: Account) -> None:
         if account.settled:
             self._accounts.pop(account.cue, None)
@@ -380,8 +409,10 @@ class ZoneActor:
     def _close_withdrawn(self, zone: Zone, keys: list[CueKey]) -> None:
         """Report those of these cues that were taken back before they were due."""
         for key in keys:
-            if key in self._accounts and key not in self._unsettled and not zone.waits(key):
-                self._accounts.pop(key).withdraw()
+            account = self._accounts.get(key)
+            if account is not None and not account.is_dispatched and not zone.waits(key):
+                del self._accounts[key]
+                account.withdraw()
 
     def _close_overdue(self, now: float) -> None:
         for account in list(self._unsettled.values()):
@@ -397,13 +428,19 @@ class ZoneActor:
         rack = zone.rack
         supply = rack.watched(now_ms)
         refills = tuple(refill for _, refill in sorted(rack.refills.items()))
-        widest = max((len(seat.slots) for seat in zone.seats), default=1)
+        widest = max(map(_width, zone.seats), default=1)
         size = max(1, seats_per_page(Contents(widest, rack.longest_name, supply, refills)))
         pages = max(1, -(-len(zone.seats) // size))
         seats = zone.seats[(page - 1) * size : page * size]
         devices = [self._dispensers.device(seat.id) for seat in seats]
         known = tuple(zip(seats, devices, strict=True))
         return Page(zone.revision, pages, known, supply, refills)
+
+
+def _width(seat: Seat) -> int:
+    """Return how many slots take as much room in a page as a seat does, with what is set there."""
+    settings = seat.settings
+    return len(seat.slots) + 2 * len(settings.averse_to) + (settings.tuning is not None)
 
 
 def _ignore(_: Written) -> None:

@@ -13,9 +13,10 @@ from scentrt.domain.events import (
     ScentEnded,
     ScentLevelled,
     ScentReleased,
+    SpraysDropped,
     ZoneChanged,
 )
-from scentrt.domain.seats import Run
+from scentrt.domain.runs import Run
 
 Seats = tuple[SeatId, ...] | None
 
@@ -88,6 +89,10 @@ class Bulletin:
     def dispatched(self, cue: CueKey, targets: int, at_ms: float, late_ms: float) -> None:
         """Tell a cue's owner that it goes out."""
         self._effects.events.append(CueDispatched(cue, targets, at_ms, late_ms))
+
+    def dropped(self, cue: CueKey, withdrawn: int, failed: int, expired: int) -> None:
+        """Tell a cue's owner that some sprays that were to come later will not."""
+        self._effects.events.append(SpraysDropped(cue, withdrawn, failed, expired))
 
     def expired(self, cue: CueKey, targets: int, late_ms: float) -> None:
         """Tell a cue's owner that it was dropped."""

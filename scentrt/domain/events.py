@@ -26,6 +26,7 @@ class Ended(StrEnum):
     CLIENT_GONE = "client-gone"
     RESTARTED = "restarted"
     VIAL_CHANGED = "vial-changed"
+    NOT_SPRAYED = "not-sprayed"
 
 
 class Change(StrEnum):
@@ -36,6 +37,7 @@ class Change(StrEnum):
     SEAT_STUCK = "seat-stuck"
     SEAT_LOOSE = "seat-loose"
     SEAT_IMPOSTOR = "seat-impostor"
+    SEAT_CHANGED = "seat-changed"
     PANICKED = "panicked"
     RELEASED = "released"
     RESTARTED = "restarted"
@@ -108,12 +110,29 @@ PublicEvent = ScentReleased | ScentEnded | ScentLevelled | ZoneChanged
 
 @dataclass(frozen=True, slots=True)
 class CueDispatched:
-    """A cue's sprays go out now. For its owner: `targets` seats, `late_ms` after it was due."""
+    """A cue's sprays go out now, or after the delays of their seats.
+
+    For its owner: `targets` seats, `late_ms` after it was due.
+    """
 
     cue: CueKey
     targets: int
     at_ms: float
     late_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpraysDropped:
+    """Of a cue that was dispatched, some sprays that were still to come will not. For its owner.
+
+    `withdrawn` were taken back, `failed` are at seats that cannot be reached now, and `expired` had
+    become too late.
+    """
+
+    cue: CueKey
+    withdrawn: int
+    failed: int
+    expired: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +155,7 @@ class LevelChanged:
     state: str
 
 
-OwnersEvent = CueDispatched | CueExpired | LevelChanged
+OwnersEvent = CueDispatched | SpraysDropped | CueExpired | LevelChanged
 Event = PublicEvent | OwnersEvent
 
 

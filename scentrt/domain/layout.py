@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import Limits
 from scentrt.domain.names import Sku
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.seats import Seat, Slot
 from scentrt.domain.vials import Catalogue, VialKind
 
@@ -48,7 +49,7 @@ class ZonePlan:
         seats = []
         for id in self.seat_ids():
             seat = Seat(id, [Slot(n, scent) for n, scent in enumerate(self.slots)], limits)
-            seat.opted_out = id in self.opted_out
+            seat.settle(SeatSettings(opted_out=id in self.opted_out))
             seat.online = online
             seats.append(seat)
         return seats

@@ -9,9 +9,10 @@ from itertools import count
 from scentrt.domain.bulletin import Bulletin
 from scentrt.domain.cues import LevelKey, OwnerId, SeatId, Spray, dose_us
 from scentrt.domain.decisions import Refusal
-from scentrt.domain.events import ACTIVE, ENDED
+from scentrt.domain.events import ACTIVE, ENDED, Ended
+from scentrt.domain.runs import Run
 from scentrt.domain.seating import Seating
-from scentrt.domain.seats import LEVEL_PRIORITY, Run, Seat, Skip, Slot
+from scentrt.domain.seats import LEVEL_PRIORITY, Seat, Skip, Slot
 
 NEVER, FOREVER = float("-inf"), float("inf")
 
@@ -58,18 +59,23 @@ class Levels:
         ends_ms: float,
         now_ms: float,
     ) -> None:
-        """Hold a level at these seats until it ends; where it no longer can be, it ends now."""
+        """Hold a level at these seats until it ends; where it no longer can be, it ends now.
+
+        Each seat has its own gain, and none its delay: see `SeatSettings`.
+        """
         standing = self._keep(key, ends_ms)
         skipped: Counter[Skip] = Counter()
         places: dict[Slot, Seat] = {}
         alike: dict[tuple[int, float, float], list[tuple[Seat, Slot]]] = {}
         for seat in self._seating.meant(seats):
-            picked = seat.pick_for_level(key, intensity, ends_ms, now_ms)
+            tuning = seat.tuning
+            here = intensity if tuning is None else tuning.amplify(intensity)
+            picked = seat.pick_for_level(key, here, ends_ms, now_ms)
             if isinstance(picked, Skip):
                 skipped[picked] += 1
                 continue
             slot, total, until_ms = picked
-            slot.parts[key] = intensity, ends_ms
+            slot.parts[key] = here, ends_ms
             places[slot] = seat
             alike.setdefault((slot.number, total, until_ms), []).append((seat, slot))
         former, standing.places = standing.places, places
@@ -160,6 +166,7 @@ class Levels:
             dose_us=dose_us(intensity, lasts_ms),
         )
         for seat, slot in places:
+            self._seating.journal.flow(seat, slot, run, now_ms)
             seat.open(slot, run, now_ms)
         spray = Spray(places[0][1].number, intensity, lasts_ms, None, until_ms)
         self._bulletin.spray(spray, (seat.id for seat, _ in places))
@@ -176,6 +183,7 @@ class Levels:
             if intensity > 0:
                 self._release(key, min(1.0, intensity), until_ms, [(seat, slot)], now_ms)
             else:
+                self._seating.journal_end(seat, slot, Ended.STOPPED, now_ms)
                 seat.close(slot, now_ms)
                 closed.setdefault(slot.number, []).append(seat.id)
         for number, ids in closed.items():

@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from scentrt.domain.cues import SeatId, dose_us
 from scentrt.domain.doses import Limits
-from scentrt.domain.seats import Run, Seat
+from scentrt.domain.events import Ended
+from scentrt.domain.journal import Journal, JournalEntry
+from scentrt.domain.runs import Run
+from scentrt.domain.seat_settings import ORDINARY, SeatSettings
+from scentrt.domain.seats import Seat, Slot
 
 MOST_KNOWN = 10_000
 """Seats one zone keeps in mind, goggles that have left included: names are free to invent."""
@@ -14,13 +18,15 @@ class Seating:
     """Know the seats of a zone, those that are there and those that were.
 
     `present` are the seats that a cue for the whole zone means. Goggles that have left stay known
-    by name, with what they have had.
+    by name, with what they have had. What is set for a name holds whenever it comes.
     """
 
     def __init__(self, seats: Iterable[Seat], limits: Limits) -> None:
         self._limits = limits
         self._by_id = {seat.id: seat for seat in seats}
         self.present = list(self._by_id.values())
+        self.journal = Journal()
+        self._settings: dict[SeatId, SeatSettings] = {}
 
     def get(self, id: SeatId) -> Seat | None:
         """Return a seat by its id, also goggles that have left."""
@@ -46,7 +52,7 @@ class Seating:
         if seat is None:
             if len(self._by_id) >= MOST_KNOWN and not self._forget_the_idle(now_ms):
                 return None
-            seat = self._by_id[id] = Seat(id, [], self._limits)
+            seat = self._new_seat(id)
         seat.online = True
         if seat not in self.present:
             self.present.append(seat)
@@ -57,8 +63,23 @@ class Seating:
         seat.online = False
         self.present.remove(seat)
 
+    def settle(self, id: SeatId, settings: SeatSettings) -> None:
+        """Set what holds at a seat, also at one that is not there yet."""
+        self._settings[id] = settings
+        seat = self._by_id.get(id)
+        if seat is not None:
+            seat.settle(settings)
+
+    def journal_end(self, seat: Seat, slot: Slot, reason: Ended, now_ms: float) -> None:
+        """Note in the journal that what runs in a slot is about to be closed."""
+        self.journal.close(seat, slot, reason, len(self.present), now_ms)
+
+    def take_journal(self, now_ms: float) -> tuple[JournalEntry, ...]:
+        """Hand over what was released since the last time."""
+        return self.journal.take(set(self.everybody()), now_ms)
+
     def close_where(
-        self, matches: Callable[[Run], bool], seats: Iterable[Seat], now_ms: float
+        self, matches: Callable[[Run], bool], seats: Iterable[Seat], reason: Ended, now_ms: float
     ) -> tuple[dict[Run, list[SeatId]], dict[int, list[SeatId]]]:
         """Close the matching releases; return the seats by what ended and by slot number.
 
@@ -72,6 +93,7 @@ class Seating:
             for slot in seat.slots:
                 run = slot.running(now_ms)
                 if run is not None and matches(run):
+                    self.journal_end(seat, slot, reason, now_ms)
                     seat.close(slot, now_ms)
                     slot.parts.clear()
                     ended.setdefault(run, []).append(seat.id)
@@ -87,7 +109,7 @@ class Seating:
         for id, seconds in used.items():
             seat = self._by_id.get(id)
             if seat is None:
-                seat = self._by_id[id] = Seat(id, [], self._limits)
+                seat = self._new_seat(id)
                 seat.online = False
             for second, dose in seconds.items():
                 if second <= latest:
@@ -118,6 +140,11 @@ class Seating:
             for seat in self._by_id.values()
             for second, dose in seat.budget.take_changed().items()
         }
+
+    def _new_seat(self, id: SeatId) -> Seat:
+        seat = self._by_id[id] = Seat(id, [], self._limits)
+        seat.settle(self._settings.get(id, ORDINARY))
+        return seat
 
     def _forget_the_idle(self, now_ms: float) -> bool:
         """Drop who has left and has had nothing for an hour; say whether there is room now."""

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from scentrt.domain.cues import CueKey, LevelKey, OwnerId, Scent, SeatId, dose_us
+from scentrt.domain.cues import LevelKey, OwnerId, Scent, SeatId, dose_us
 from scentrt.domain.doses import DoseBudget, Limits
+from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.runs import Run
+from scentrt.domain.seat_settings import ORDINARY, SeatSettings, Tuning
 from scentrt.domain.vials import VialId
 
 LEVEL_PRIORITY = -1
@@ -20,6 +23,10 @@ STUCK_UNSEEN_MS = 2_000.0
 """How long a slot may not close before its link says so: it is told three times, and it is allowed
 to be a little late."""
 
+GIVEN_BACK_WITHIN_MS = 60_000.0
+"""How long after its end a release may turn out never to have been: then the windows of the budget
+have forgotten it."""
+
 
 class Skip(StrEnum):
     """Why a seat is left out."""
@@ -34,36 +41,6 @@ class Skip(StrEnum):
     DOSE_LIMIT = "dose-limit"
 
 
-@dataclass(slots=True, eq=False)
-class Run:
-    """A release as it was decided, shared by all the seats that got it alike; never changed.
-
-    `cue` is None for one step of a level.
-    """
-
-    cue: CueKey | None
-    owner: OwnerId
-    scent: Scent
-    priority: int
-    intensity: float
-    starts_ms: float
-    ends_ms: float
-    dose_us: int
-
-    @property
-    def is_level(self) -> bool:
-        """Whether this is one step of a level, not a cue."""
-        return self.cue is None
-
-    def released_us(self, now_ms: float) -> int:
-        """Return what has left the slot by `now_ms`."""
-        if now_ms >= self.ends_ms:
-            return self.dose_us
-        if now_ms <= self.starts_ms:
-            return 0
-        return min(self.dose_us, dose_us(self.intensity, now_ms - self.starts_ms))
-
-
 @dataclass(slots=True)
 class Vial:
     """A cartridge: how much is left in it, and where it came from (None where nobody said).
@@ -73,8 +50,8 @@ class Vial:
     """
 
     left_us: int
-    sku: str | None = None
-    batchref: str | None = None
+    sku: Sku | None = None
+    batchref: BatchRef | None = None
     id: VialId | None = None
     capacity_us: int | None = None
 
@@ -89,6 +66,8 @@ class Slot:
     run: Run | None = None
     until_ms: float = NEVER
     """When its last release ended, or the present one will."""
+    before_ms: float | None = None
+    """While it is kept for a release that has not begun: when the one before that ended."""
     parts: dict[LevelKey, tuple[float, float]] = field(default_factory=dict)
     """The levels that are mixed here: intensity and end of each."""
     saved: list[tuple[float, int, float]] = field(default_factory=list)
@@ -97,14 +76,21 @@ class Slot:
     reported_us: int | None = None
     """What the device itself says is left here; None where it has said nothing of this vial."""
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is kept for a release that has not begun, so that nothing has left it."""
+        return self.before_ms is not None
+
     def running(self, now_ms: float) -> Run | None:
-        """Return the release for which this slot is open at `now_ms`, if it is."""
-        return self.run if self.until_ms > now_ms else None
+        """Return the release for which this slot is open at `now_ms`, or kept, if it is."""
+        return self.run if self.until_ms > now_ms or self.before_ms is not None else None
 
     def unreleased_us(self, now_ms: float) -> int:
         """Return what would be saved by closing now."""
         run = self.running(now_ms)
-        return 0 if run is None else run.dose_us - run.released_us(now_ms)
+        if run is None:
+            return 0
+        return run.dose_us if self.is_kept else run.dose_us - run.released_us(now_ms)
 
     def is_short(self, dose: int, now_ms: float) -> bool:
         """Say whether the vial does not last for a release, what closing saves included."""
@@ -140,15 +126,17 @@ class Seat:
     __slots__ = (
         "_air_until_ms",
         "_by_scent",
+        "_is_choosy",
         "_limits",
         "_sources",
         "anything",
         "budget",
         "id",
         "online",
-        "opted_out",
+        "settings",
         "slots",
         "stuck_since_ms",
+        "tuning",
     )
 
     def __init__(
@@ -157,7 +145,7 @@ class Seat:
         self.id = id
         self.online = True
         self.stuck_since_ms: float | None = None
-        self.opted_out = False
+        self.settle(ORDINARY)
         self.budget = DoseBudget(limits)
         self._limits = limits
         # No slot here is open longer; it spares most cues the look at each of them.
@@ -165,6 +153,22 @@ class Seat:
         # Where the scents in the air came from: these slots, and those of a former dispenser.
         self._sources: list[Slot] = []
         self.fit(slots, 0.0, anything=anything)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether its dispenser can be told something, and does it."""
+        return self.online and not self.stuck
+
+    def settle(self, settings: SeatSettings) -> None:
+        """Set what holds here from the next decision on; what runs goes on."""
+        self.settings = settings
+        self.tuning: Tuning | None = settings.tuning
+        self._is_choosy = settings.opted_out or bool(settings.averse_to)
+
+    @property
+    def opted_out(self) -> bool:
+        """Whether whoever sits here wants no scents."""
+        return self.settings.opted_out
 
     @property
     def stuck(self) -> bool:
@@ -197,7 +201,10 @@ class Seat:
             self.stuck_since_ms = None
             self._air_until_ms = max(self._air_until_ms, now_ms)
             for slot in self.slots:
-                slot.until_ms = max(slot.until_ms, now_ms)
+                if slot.before_ms is not None:
+                    slot.before_ms = max(slot.before_ms, now_ms)
+                elif slot.until_ms < now_ms:
+                    slot.until_ms, slot.run = now_ms, None
 
     def lose(self, now_ms: float) -> None:
         """Count what closing has saved of late: a link that is lost now may not have told it.
@@ -234,8 +241,10 @@ class Seat:
 
         Releases nothing. `at_ms` is `now_ms`, or later for a cue that waits.
         """
-        if self.opted_out or self.stuck_since_ms is not None or not self.online:
-            return self._why_unavailable()
+        if self._is_choosy or self.stuck_since_ms is not None or not self.online:
+            why = self._why_unavailable(scent)
+            if why is not None:
+                return why
         slots = self._by_scent.get(scent) or self._improvise(scent)
         if slots is None:
             return Skip.NO_SUCH_SCENT
@@ -269,8 +278,10 @@ class Seat:
 
         What levels of one owner give to one slot adds up, to full intensity at most.
         """
-        if self.opted_out or self.stuck_since_ms is not None or not self.online:
-            return self._why_unavailable()
+        if self._is_choosy or self.stuck_since_ms is not None or not self.online:
+            why = self._why_unavailable(key.scent)
+            if why is not None:
+                return why
         slots = self._by_scent.get(key.scent) or self._improvise(key.scent)
         if slots is None:
             return Skip.NO_SUCH_SCENT
@@ -306,10 +317,33 @@ class Seat:
             slot.vial.left_us -= run.dose_us
         self.budget.charge(run.dose_us, run.ends_ms)
 
+    def keep(self, slot: Slot, run: Run, now_ms: float) -> None:
+        """Keep a slot for a release that begins later; else as `open`, which it counts as."""
+        if slot.until_ms > now_ms:
+            self.close(slot, now_ms)
+        before_ms = slot.until_ms
+        self.open(slot, run, now_ms)
+        slot.before_ms = before_ms
+
+    def begin(self, slot: Slot, run: Run) -> None:
+        """Start the release for which a slot was kept, as `run`: as it was meant, at its time."""
+        kept = slot.run
+        assert kept is not None
+        self.budget.charge(-kept.dose_us, kept.ends_ms)
+        self.budget.charge(run.dose_us, run.ends_ms)
+        slot.run, slot.until_ms, slot.before_ms = run, run.ends_ms, None
+        self._air_until_ms = max(self._air_until_ms, run.ends_ms)
+
     def close(self, slot: Slot, now_ms: float) -> None:
         """End a release early: only what was released counts."""
         run = slot.running(now_ms)
         if run is None:
+            return
+        if slot.before_ms is not None:
+            self.budget.charge(-run.dose_us, run.ends_ms)
+            if slot.vial is not None:
+                slot.vial.left_us += run.dose_us
+            slot.until_ms, slot.before_ms, slot.run = slot.before_ms, None, None
             return
         slot.until_ms = now_ms
         released = run.released_us(now_ms)
@@ -319,14 +353,33 @@ class Seat:
         self.budget.charge(released, now_ms)
         slot.save(run.dose_us - released, run.ends_ms, now_ms)
 
+    def give_back(self, slot: Slot, now_ms: float) -> int:
+        """Undo a slot's last release, of which surely nothing was sprayed; return what it counted.
+
+        It may be over by now. Once more gives nothing, since then there was none.
+        """
+        if slot.run is None or slot.is_kept:
+            return 0
+        counted = slot.run.released_us(slot.until_ms)  # the whole, unless it was closed early
+        if slot.until_ms > now_ms - GIVEN_BACK_WITHIN_MS:
+            self.budget.charge(-counted, slot.until_ms)
+        if slot.vial is not None:
+            slot.vial.left_us += counted
+        slot.until_ms, slot.run = min(slot.until_ms, now_ms), None
+        return counted
+
     def _last_change_ms(self, slot: Slot, now_ms: float) -> float:
+        if slot.before_ms is not None:
+            return slot.before_ms
         run = slot.running(now_ms)
         return slot.until_ms if run is None else run.starts_ms
 
-    def _why_unavailable(self) -> Skip:
-        if self.opted_out:
+    def _why_unavailable(self, scent: Scent) -> Skip | None:
+        if self.settings.refuses(scent):
             return Skip.OPTED_OUT
-        return Skip.STUCK if self.online else Skip.OFFLINE
+        if not self.online:
+            return Skip.OFFLINE
+        return Skip.STUCK if self.stuck else None
 
     def _clear_for(self, scent: Scent, at_ms: float, but_for: OwnerId | None = None) -> bool:
         """Say whether every other scent has cleared; levels of `but_for` are not in its own way."""

@@ -5,7 +5,6 @@ is to be done into the zone's bulletin, which `take_effects` hands over. Nothing
 a clock or touches a device, so a decision is whole or has not happened.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,16 +12,18 @@ from operator import is_
 
 from scentrt.domain.agenda import MOST_WAITING, Agenda
 from scentrt.domain.bulletin import Bulletin
-from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId, Spray, ZoneId, dose_us
-from scentrt.domain.decisions import Accepted, Effects, Refusal, Refused, Verdict
+from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId, ZoneId
+from scentrt.domain.decisions import Effects, Refusal, Refused, Verdict
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import Change, Ended
 from scentrt.domain.journal import JournalEntry
 from scentrt.domain.levels import Levels
-from scentrt.domain.names import BatchRef, Sku
 from scentrt.domain.rack import Rack
+from scentrt.domain.runs import Run
+from scentrt.domain.seat_settings import SeatChange, SeatSettings
 from scentrt.domain.seating import Seating
-from scentrt.domain.seats import Run, Seat, Skip, Slot
+from scentrt.domain.seats import Seat, Slot
+from scentrt.domain.sprays import Sprays
 from scentrt.domain.stops import Stops
 from scentrt.domain.vials import DEFAULT_LOW, Place, SeatedVial
 
@@ -53,9 +54,9 @@ class Zone:
         self._seating = Seating(seats, limits)
         self._bulletin = Bulletin(id, revision)
         self._agenda = Agenda()
+        self._sprays = Sprays(self._seating, self._bulletin)
         self._levels = Levels(self._seating, self._bulletin)
         self._stops = Stops()
-        self._journal: list[JournalEntry] = []
         self.rack = Rack(self._seating, self._bulletin, low_below)
         """The vials. They come and go by `put_vials` and `take_vials`, which close slots first."""
 
@@ -72,7 +73,7 @@ class Zone:
     @property
     def next_ms(self) -> float:
         """When `advance` has something to do; infinity where nothing waits."""
-        return min(self._agenda.next_ms, self._levels.next_ms)
+        return min(self._agenda.next_ms, self._levels.next_ms, self._sprays.next_ms)
 
     def take_effects(self) -> Effects:
         """Hand over what was decided since the last time."""
@@ -94,14 +95,14 @@ class Zone:
             self.late += 1
             return Refused(Refusal.TOO_LATE)
         cue = self._spared(cue)
+        self._begin_delayed(now_ms)
         if cue.due_ms <= now_ms and not self._agenda.is_away(cue.key.owner):
-            verdict = self._dispatch(cue, now_ms)
+            verdict = self._sprays.dispatch(cue, now_ms)
             self._agenda.remember(cue.key, verdict, now_ms)
             return verdict
         if self._agenda.full:
             return Refused(Refusal.BUSY)
-        chosen, skipped = self._choose(cue, now_ms, max(now_ms, cue.due_ms))
-        verdict = Accepted(cue.due_ms, len(chosen), skipped)
+        verdict = self._sprays.foresee(cue, now_ms)
         self._agenda.wait(cue, verdict)
         return verdict
 
@@ -112,14 +113,16 @@ class Zone:
     def advance(self, now_ms: float, most: int = MOST_WAITING) -> None:
         """Dispatch the cues that are due, and end the levels whose sender has fallen silent.
 
-        Of the cues, `most` at a time: the others are still due afterwards.
+        Of the cues, `most` at a time: the others are still due afterwards. Sprays at seats with a
+        delay begin when it is over.
         """
+        self._begin_delayed(now_ms)
         for _ in range(most):
             cue = self._agenda.due(now_ms)
             if cue is None:
                 break
             if now_ms <= cue.expires_ms:
-                self._dispatch(cue, now_ms)
+                self._sprays.dispatch(cue, now_ms)
             else:
                 self.late += 1
                 self._bulletin.expired(
@@ -137,51 +140,17 @@ class Zone:
         self._bulletin.withdraw(cue=key)
         return stopped
 
-    def _choose(
-        self, cue: Cue, now_ms: float, at_ms: float
-    ) -> tuple[list[tuple[Seat, Slot]], Counter[Skip]]:
-        dose = dose_us(cue.intensity, cue.duration_ms)
-        scent, priority, mix = cue.scent, cue.priority, cue.mix
-        chosen: list[tuple[Seat, Slot]] = []
-        skipped: Counter[Skip] = Counter()
-        for seat in self._seating.meant(cue.seats):
-            picked = seat.pick(scent, dose, priority, now_ms, at_ms, mix=mix)
-            if isinstance(picked, Slot):
-                chosen.append((seat, picked))
-            else:
-                skipped[picked] += 1
-        return chosen, skipped
+    def give_back(self, key: CueKey, seats: Iterable[SeatId], now_ms: float) -> None:
+        """Undo what is counted of a cue at seats that it surely has not reached; see `Sprays`."""
+        self._sprays.give_back(key, seats, now_ms)
 
-    def _dispatch(self, cue: Cue, now_ms: float) -> Accepted:
-        chosen, skipped = self._choose(cue, now_ms, now_ms)
-        run = Run(
-            cue=cue.key,
-            owner=cue.key.owner,
-            scent=cue.scent,
-            priority=cue.priority,
-            intensity=cue.intensity,
-            starts_ms=now_ms,
-            ends_ms=now_ms + cue.duration_ms,
-            dose_us=dose_us(cue.intensity, cue.duration_ms),
-        )
-        by_slot: dict[int, list[SeatId]] = {}
-        displaced: dict[Run, list[SeatId]] = {}
-        for seat, slot in chosen:
-            if slot.until_ms > now_ms and slot.run is not None:
-                displaced.setdefault(slot.run, []).append(seat.id)
-            seat.open(slot, run, now_ms)
-            by_slot.setdefault(slot.number, []).append(seat.id)
-        for number, ids in by_slot.items():
-            spray = Spray(number, cue.intensity, cue.duration_ms, cue.key, cue.expires_ms)
-            self._bulletin.spray(spray, ids)
-        for other, ids in displaced.items():
-            self._bulletin.ended(other, self._seating.named(ids), Ended.DISPLACED)
-        if chosen:
-            seats = self._seating.named([seat.id for seat, _ in chosen])
-            self._bulletin.released(cue, seats, now_ms)
-            self._note(run, chosen, now_ms)
-        self._bulletin.dispatched(cue.key, len(chosen), now_ms, now_ms - cue.due_ms)
-        return Accepted(cue.due_ms, len(chosen), skipped)
+    def _begin_delayed(self, now_ms: float) -> None:
+        """Begin those delayed sprays that are due: nothing else is decided before.
+
+        But for what stops, which takes them back.
+        """
+        if self._sprays.next_ms <= now_ms:
+            self.late += self._sprays.advance(now_ms)
 
     # Levels
 
@@ -204,6 +173,7 @@ class Zone:
         if self.panicked:
             self._levels.refuse(key, Refusal.PANIC, ends_ms, now_ms)
         else:
+            self._begin_delayed(now_ms)
             self._levels.hold(key, level.intensity, seats, ends_ms, now_ms)
 
     # Stopping
@@ -278,7 +248,7 @@ class Zone:
     def _halt(
         self, matches: Callable[[Run], bool], seats: Iterable[Seat], reason: Ended, now_ms: float
     ) -> int:
-        ended, closed = self._seating.close_where(matches, seats, now_ms)
+        ended, closed = self._seating.close_where(matches, seats, reason, now_ms)
         for number, ids in closed.items():
             self._bulletin.halt(number, ids)
         for run, ids in ended.items():
@@ -295,6 +265,31 @@ class Zone:
     def seat(self, id: SeatId) -> Seat | None:
         """Return a seat by its id, also goggles that have left."""
         return self._seating.get(id)
+
+    def restore_settings(self, settings: Mapping[SeatId, SeatSettings]) -> None:
+        """Set what was set for seats before, also for goggles that have not come yet."""
+        for id, these in settings.items():
+            self._seating.settle(id, these)
+
+    def set_seat(self, id: SeatId, change: SeatChange, now_ms: float) -> SeatSettings | None:
+        """Set something for a seat, and return all that is set there; None where nobody knows it.
+
+        It holds from the next decision on. What runs or waits there and is no longer wanted stops.
+        """
+        seat = self._seating.get(id)
+        if seat is None:
+            return None
+        before, settings = seat.settings, change.of(seat.settings)
+        if settings == before:
+            return settings
+        self._seating.settle(id, settings)
+        self._halt(lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms)
+        self._levels.end_stopped(None, now_ms)
+        if settings.opted_out > before.opted_out or settings.averse_to - before.averse_to:
+            # Whatever a slow dispenser still has before it, since it cannot tell the scents apart.
+            self._bulletin.withdraw((id,))
+        self._bulletin.changed(Change.SEAT_CHANGED, id, now_ms)
+        return settings
 
     def take_place(self, id: SeatId, slots: list[Slot] | None, now_ms: float) -> bool:
         """Seat goggles, new or known; without slots of their own they take any scent.
@@ -350,41 +345,6 @@ class Zone:
 
     # Vials
 
-    def _note(self, run: Run, chosen: Iterable[tuple[Seat, Slot]], now_ms: float) -> None:
-        seats: dict[tuple[str | None, str | None], list[SeatId]] = {}
-        for seat, slot in chosen:
-            source = (None, None) if slot.vial is None else (slot.vial.sku, slot.vial.batchref)
-            seats.setdefault(source, []).append(seat.id)
-        for (sku, batchref), ids in seats.items():
-            self._journal.append(
-                JournalEntry(
-                    now_ms,
-                    run.owner,
-                    run.cue,
-                    run.scent,
-                    None if sku is None else Sku(sku),
-                    None if batchref is None else BatchRef(batchref),
-                    self._seating.named(ids),
-                    run.dose_us * len(ids),
-                )
-            )
-
-    def take_journal(self, _now_ms: float) -> tuple[JournalEntry, ...]:
-        """Return what was released since the last time."""
-        journal, self._journal = tuple(self._journal), []
-        return journal
-
-    def give_back(self, key: CueKey, seats: tuple[SeatId, ...], now_ms: float) -> None:
-        """Give vials back what surely has not been released of a cue at these seats."""
-        for seat in self._seating.meant(seats):
-            for slot in seat.slots:
-                run = slot.run
-                if run is not None and run.cue == key:
-                    seat.close(slot, now_ms)
-                    slot.run = None
-                    if slot.vial is not None:
-                        slot.vial.left_us += run.released_us(slot.until_ms)
-
     def put_vials(self, vials: Iterable[SeatedVial], now_ms: float) -> None:
         """Seat vials where the stock says that they stand, closing first what runs there.
 
@@ -413,7 +373,9 @@ class Zone:
                 running.setdefault(run, []).append(seat)
         for run, seats in running.items():
             self._halt(partial(is_, run), seats, Ended.VIAL_CHANGED, now_ms)
-        for _, slot in spots:
+        for seat, slot in spots:
+            if slot.is_kept:  # its dispenser, which cannot be reached, knows nothing of it yet
+                seat.close(slot, now_ms)
             slot.run = None
             slot.parts.clear()
 
@@ -449,6 +411,15 @@ class Zone:
         What a slot gives that does not close is counted up to now.
         """
         return self._seating.take_doses(now_ms)
+
+    def take_journal(self, now_ms: float) -> tuple[JournalEntry, ...]:
+        """Return what was released since the last time, and what of earlier releases was not."""
+        return self._seating.take_journal(now_ms)
+
+    @property
+    def journal_lost(self) -> int:
+        """How many entries were given up because too much was released between two takes."""
+        return self._seating.journal.lost
 
 
 def _owned_by(owner: OwnerId | None) -> Callable[[Run], bool]:

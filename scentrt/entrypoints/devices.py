@@ -39,7 +39,7 @@ REPORTED_WITHIN_S = 3.0
 TEST_ZONE, TEST_SCENT = ZoneId("found"), Scent("slot 0")
 
 WHY_NOT = {
-    Skip.OPTED_OUT: "who sits there wants no scents",
+    Skip.OPTED_OUT: "who sits there wants no scents, or not that one",
     Skip.OFFLINE: "its device cannot be reached",
     Skip.STUCK: "a slot of its device does not close",
     Skip.NO_SUCH_SCENT: "it does not carry that scent",

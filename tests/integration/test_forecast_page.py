@@ -13,6 +13,7 @@ from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S, Limits
 from scentrt.domain.forecast import SeatNow, SlotNow
 from scentrt.domain.layout import DEFAULT_THEATRE
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.seats import Seat, Slot, Vial
 from scentrt.entrypoints.cue_list import MOST_CUES
 from scentrt.entrypoints.http.app import create_app
@@ -184,8 +185,9 @@ async def test_every_seat_is_asked_of_its_zone_page_by_page(
     assert found == [SeatNow(A, id, slots) for id in plan.seat_ids()]
 
 
-def test_of_a_seat_it_is_noted_what_is_in_its_vials_and_whether_it_opted_out() -> None:
+def test_of_a_seat_it_is_noted_what_is_in_its_vials_and_what_is_set_there() -> None:
     seat = Seat(SeatId("A-1-1"), [Slot(0, SEA, Vial(7)), Slot(1, SEA)], Limits())
     assert inventory.seat_now(A, seat).slots == (SlotNow(SEA, 7), SlotNow(SEA, None))
-    seat.opted_out = True
-    assert inventory.seat_now(A, seat).opted_out
+    seat.settle(SeatSettings(opted_out=True, averse_to=frozenset({SEA}), gain=0.5))
+    now = inventory.seat_now(A, seat)
+    assert (now.opted_out, now.averse_to, now.gain) == (True, frozenset({SEA}), 0.5)

@@ -20,7 +20,8 @@ from trio.testing import wait_all_tasks_blocked
 from scentrt.actors.ledger import Ledger, StoredDoses, TheatreStore, Writes, ZoneDoses
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
-from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.errors import ConfigError, StoreUnavailable
 from tests.memory_store import MemoryStore
 
@@ -71,6 +72,24 @@ def doses(
 
 
 # What every store does
+
+
+async def test_every_store_keeps_the_newest_settings_of_each_seat(any_store: TheatreStore) -> None:
+    assert await any_store.settings(ZONE) == {}
+    first, second = SEATS[:2]
+    some = SeatSettings(averse_to=frozenset({Scent("sea-breeze"), Scent("é")}), delay_ms=0.5)
+    await any_store.commit(
+        Writes(
+            settings=(
+                (ZONE, first, SeatSettings(opted_out=True, gain=0.1)),
+                (ZONE, second, some),
+                (OTHER_ZONE, first, some),
+            )
+        )
+    )
+    await any_store.commit(Writes(settings=((ZONE, first, SeatSettings()),)))
+    assert await any_store.settings(ZONE) == {first: SeatSettings(), second: some}
+    assert await any_store.settings(OTHER_ZONE) == {first: some}
 
 
 async def test_a_new_store_holds_nothing(any_store: TheatreStore) -> None:

@@ -30,11 +30,16 @@ class Breath:
 
 
 class Devices:
-    """All dispensers of a zone, and what each of their slots gave, in order."""
+    """All dispensers of a zone, and what each of their slots gave, in order.
+
+    Those that are `jammed` take no spray of a cue, and leave it in `missed`.
+    """
 
     def __init__(self) -> None:
         self.breaths: list[Breath] = []
         self.deaf: set[SeatId] = set()
+        self.jammed: set[SeatId] = set()
+        self.missed: list[tuple[CueKey, SeatId]] = []
         self._last: dict[tuple[SeatId, int], int] = {}
 
     def obey(self, orders: Iterable[Order], now_ms: float) -> None:
@@ -46,6 +51,9 @@ class Devices:
                         if seat in self.deaf:
                             continue
                         self._close(seat, spray.slot, now_ms)
+                        if seat in self.jammed and spray.cue is not None:
+                            self.missed.append((spray.cue, seat))
+                            continue
                         closes_ms = now_ms + spray.duration_ms
                         self._last[seat, spray.slot] = len(self.breaths)
                         self.breaths.append(

@@ -20,7 +20,9 @@ from scentrt.domain.events import (
     PublicEvent,
     ScentEnded,
     ScentReleased,
+    SpraysDropped,
 )
+from scentrt.domain.seat_settings import MOST_DELAY_MS, SeatChange, SeatSettings
 from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
 from tests.unit.devices import Breath, Devices
@@ -37,6 +39,15 @@ class Source:
     owner: OwnerId
     priority: int
     is_level: bool
+    mix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """A spray that is to begin later, and what was set for its seat when it was decided."""
+
+    begins_ms: float
+    settings: SeatSettings
 
 
 class Promises:
@@ -48,6 +59,10 @@ class Promises:
         self.zone = Zone(ZoneId("A"), seats, limits)
         self.devices = Devices()
         self.revision = 0
+        self.settings: dict[SeatId, SeatSettings] = {}
+        self.most_gain: dict[SeatId, float] = defaultdict(lambda: 1.0)
+        # Where vials have got something back, since somebody looked last.
+        self.given_back: set[SeatId] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -58,6 +73,10 @@ class Promises:
         self.cues: dict[CueKey, Cue] = {}
         self.answers: dict[CueKey, Accepted] = {}
         self.sprayed: dict[CueKey, set[SeatId]] = defaultdict(set)
+        self.delayed: dict[tuple[CueKey, SeatId], Delayed] = {}
+        self.dispatched_ms: dict[CueKey, float] = {}
+        self.begun: dict[CueKey, int] = defaultdict(int)
+        self.dropped: dict[CueKey, int] = defaultdict(int)
         self.ended: dict[CueKey, set[SeatId]] = defaultdict(set)
         self.forbidden: set[CueKey] = set()
         self.stops: list[tuple[float, OwnerId | None, tuple[SeatId, ...] | None]] = []
@@ -79,6 +98,7 @@ class Promises:
             panicked=self.zone.panicked,
             revision=self.zone.revision,
         )
+        self.zone.restore_settings(self.settings)
         self._begin()
 
     def replace_dispenser(self, seat: SeatId) -> None:
@@ -137,6 +157,26 @@ class Promises:
             mine = owner in (None, self.sources[breath.seat, breath.slot].owner)
             assert not (mine and (seats is None or breath.seat in seats))
 
+    def lose(self, seat: SeatId) -> None:
+        """Lose the link to a dispenser: what was to begin there later will not."""
+        self.devices.lose(seat)
+        self.delayed = {place: one for place, one in self.delayed.items() if place[1] != seat}
+
+    def set_seat(self, id: SeatId, change: SeatChange) -> None:
+        """Set something for a seat, and see that nothing is open there that is not wanted."""
+        seat = self.zone.seat(id)
+        with self.deciding():
+            settings = self.zone.set_seat(id, change, self.now)
+        assert (settings is None) == (seat is None)
+        if settings is None:
+            return
+        assert settings == change.of(self.settings.get(id, SeatSettings()))
+        self.settings[id] = settings
+        self.most_gain[id] = max(self.most_gain[id], settings.gain)
+        for breath in self.reachable():
+            if breath.seat == id:
+                assert not settings.refuses(self.sources[id, breath.slot].scent)
+
     def cancel(self, key: CueKey) -> None:
         """Cancel a cue, and see that nothing of it is left."""
         with self.deciding():
@@ -192,21 +232,30 @@ class Promises:
                     released[order.spray.cue].update(order.seats)
             self.devices.obey([order], self.now)
         for key, seats in released.items():
-            assert not self.sprayed[key] & seats
+            self.begun[key] += len(seats)
+            for seat in self.sprayed[key] & seats:  # once, and after its delay
+                delayed = self.delayed.pop((key, seat))
+                assert delayed.begins_ms <= self.now
             self.sprayed[key] |= seats
         self._judge_events(effects.events, released)
         self._judge_levels()
+        if self.devices.missed:
+            missed, self.devices.missed = self.devices.missed, []
+            self.given_back.update(seat for _, seat in missed)
+            with self.deciding():
+                for key, seat in missed:
+                    self.zone.give_back(key, [seat], self.now)
 
     def _judge_release(self, order: Release, id: SeatId, levels_of: OwnerId | None) -> None:
         spray, place = order.spray, (id, order.spray.slot)
         seat = self.zone.seat(id)
         assert seat is not None
-        assert not seat.opted_out
+        scent = seat.slots[spray.slot].scent
+        assert not seat.settings.refuses(scent)
         assert id not in self.devices.deaf
         last, before = self.devices.last(*place), self.sources.get(place)
         if last is None or last.closes_ms <= self.now + ROUNDING_MS:
             before = None
-        scent = seat.slots[spray.slot].scent
         if spray.cue is None:
             assert abs(spray.expires_ms - self.now - spray.duration_ms) <= ROUNDING_MS
             owner = before.owner if before is not None and before.is_level else levels_of
@@ -220,19 +269,24 @@ class Promises:
         else:
             cue = self.cues[spray.cue]
             assert scent == cue.scent
-            source = Source(scent, cue.key.owner, cue.priority, is_level=False)
-            self._judge_cue(cue, order, id)
+            source = Source(scent, cue.key.owner, cue.priority, is_level=False, mix=cue.mix)
+            delayed = self.delayed.get((cue.key, id))
+            self._judge_cue(cue, order, seat, delayed)
             if not cue.mix:
-                self._judge_clearing(id, source)
+                self._judge_clearing(id, source, was_decided=delayed is not None)
             if before is not None:
                 assert before.priority < cue.priority
         self.sources[place] = source
 
-    def _judge_cue(self, cue: Cue, order: Release, seat: SeatId) -> None:
-        assert order.spray.intensity == cue.intensity
-        assert order.spray.duration_ms == cue.duration_ms
-        assert order.spray.expires_ms == cue.due_ms + cue.ttl_ms
-        assert cue.due_ms <= self.now <= cue.due_ms + cue.ttl_ms
+    def _judge_cue(self, cue: Cue, order: Release, at: Seat, delayed: Delayed | None) -> None:
+        seat = at.id
+        settings = at.settings if delayed is None else delayed.settings
+        delay_ms = 0.0 if delayed is None else settings.delay_ms
+        assert delayed is not None or settings.delay_ms == 0
+        assert order.spray.intensity == min(1.0, cue.intensity * settings.gain)
+        assert abs(order.spray.duration_ms - cue.duration_ms) <= ROUNDING_MS
+        assert order.spray.expires_ms == cue.due_ms + cue.ttl_ms + delay_ms
+        assert cue.due_ms + delay_ms <= self.now <= cue.due_ms + cue.ttl_ms + delay_ms
         assert cue.seats is None or seat in cue.seats
         assert cue.key not in self.forbidden
         assert cue.key.owner not in self.away
@@ -246,8 +300,11 @@ class Promises:
             for asked_ms, owner, seats in self.stops
         )
 
-    def _judge_clearing(self, seat: SeatId, source: Source) -> None:
-        """No other scent is or was there too recently, but for levels of the same owner."""
+    def _judge_clearing(self, seat: SeatId, source: Source, *, was_decided: bool = False) -> None:
+        """No other scent is or was there too recently, but for levels of the same owner.
+
+        Others may have joined since it was decided, if they may mix.
+        """
         others = list(self.air[seat])
         for place, other in self.sources.items():
             last = self.devices.last(*place)
@@ -255,7 +312,8 @@ class Promises:
                 others.append((other, last.closes_ms))
         for other, closes_ms in others:
             together = source.is_level and other.is_level and source.owner == other.owner
-            if other.scent != source.scent and not together:
+            joined = was_decided and other.mix
+            if other.scent != source.scent and not together and not joined:
                 assert closes_ms + self.limits.clearing_ms <= self.now + ROUNDING_MS
 
     def _judge_levels(self) -> None:
@@ -269,27 +327,38 @@ class Promises:
                     if (key.owner, key.scent) == (source.owner, source.scent)
                     and (level.seats is None or breath.seat in level.seats)
                 ]
-                assert breath.intensity <= min(1.0, sum(level.intensity for level in theirs)) + 1e-9
+                asked = sum(level.intensity for level in theirs) * self.most_gain[breath.seat]
+                assert breath.intensity <= min(1.0, asked) + 1e-9
                 assert ACTIVE in {self.states.get(level.key) for level in theirs}
 
     def _judge_events(
         self, events: Sequence[Event], released: Mapping[CueKey, set[SeatId]]
     ) -> None:
         everybody = {seat.id for seat in self.zone.seats}
+        targets: dict[CueKey, int] = defaultdict(int)
         for event in events:
             if isinstance(event, PublicEvent):
                 self.revision += 1
                 assert event.revision == self.revision
             match event:
                 case ScentReleased(cue=key, seats=at):
-                    assert released[key] == (everybody if at is None else set(at))
+                    seats = everybody if at is None else set(at)
+                    assert released[key] <= seats
+                    for seat in seats - released[key]:
+                        self._delay(key, seat)
+                    self.sprayed[key] |= seats
+                    targets[key] = len(seats)
+                    self.dispatched_ms[key] = self.now
                 case ScentEnded(cue=key, seats=at):
                     seats = everybody if at is None else set(at)
                     assert seats <= self.sprayed[key]
                     assert not seats & self.ended[key]
                     self.ended[key] |= seats
-                case CueDispatched(cue=key, targets=targets):
-                    assert targets == len(released.get(key, ()))
+                case CueDispatched(cue=key):
+                    assert event.targets == targets[key]
+                case SpraysDropped(cue=key, withdrawn=withdrawn, failed=failed, expired=expired):
+                    assert withdrawn + failed + expired > 0
+                    self.dropped[key] += withdrawn + failed + expired
                 case LevelChanged(level=level, state=state):
                     assert state != self.states.get(level)
                     self.states[level] = state
@@ -299,13 +368,25 @@ class Promises:
                     pass
         assert self.zone.revision == self.revision
 
+    def _delay(self, key: CueKey, id: SeatId) -> None:
+        seat = self.zone.seat(id)
+        assert seat is not None
+        assert seat.settings.delay_ms > 0
+        self.delayed[key, id] = Delayed(self.now + seat.settings.delay_ms, seat.settings)
+
+    def judge_what_was_to_come(self) -> None:
+        """What was dispatched a delay ago has begun, or its owner heard that it will not."""
+        for key, seats in self.sprayed.items():
+            if self.dispatched_ms.get(key, self.now) + MOST_DELAY_MS <= self.now:
+                assert self.begun[key] + self.dropped[key] == len(seats)
+
     def judge_what_is_open(self, but_for: set[SeatId]) -> None:
         """What the zone believes to be open is open, and nothing else."""
         believed = {
             (seat.id, slot.number): slot.run.intensity
             for seat in self.known(self.devices.seats())
             for slot in seat.slots
-            if slot.run is not None and slot.until_ms > self.now + ROUNDING_MS
+            if slot.run is not None and not slot.is_kept and slot.until_ms > self.now + ROUNDING_MS
         }
         really = {
             (b.seat, b.slot): b.intensity

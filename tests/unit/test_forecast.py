@@ -24,6 +24,7 @@ from scentrt.domain.forecast import (
     forecasting,
 )
 from scentrt.domain.names import Sku
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.seats import Seat, Skip, Slot, Vial
 from scentrt.domain.theatre import Zone
 from scentrt.domain.vials import Catalogue, VialKind
@@ -328,7 +329,6 @@ def test_the_zone_itself_runs_dry_where_the_forecast_says(
     limits = Limits(10**12, 10**12, clearing_ms=0)
     number = count(1)
     for seat in seats:
-        plain = replace(seat, averse_to=frozenset(), gain=1.0)
         real = Seat(
             seat.id,
             [
@@ -337,7 +337,7 @@ def test_the_zone_itself_runs_dry_where_the_forecast_says(
             ],
             limits,
         )
-        real.opted_out = seat.opted_out
+        real.settle(SeatSettings(seat.opted_out, seat.averse_to, seat.gain))
         zone = Zone(seat.zone, [real], limits)
         empty: dict[Scent, list[int]] = {}
         for place, cue in sorted(enumerate(cues), key=lambda each: each[1].at_ms):
@@ -350,7 +350,7 @@ def test_the_zone_itself_runs_dry_where_the_forecast_says(
             assert isinstance(verdict, Accepted)
             if Skip.EMPTY in verdict.skipped:
                 empty.setdefault(cue.scent, []).append(place)
-        rows = forecast(cues, [plain], CATALOGUE).scents
+        rows = forecast(cues, [seat], CATALOGUE).scents
         assert {row.scent: row.dry.cue for row in rows if row.dry} == {
             scent: places[0] for scent, places in empty.items()
         }

@@ -4,6 +4,7 @@ import pytest
 
 from scentrt.domain.cues import Target
 from scentrt.domain.events import ACTIVE, ENDED, Ended, LevelChanged, ScentEnded, ScentLevelled
+from scentrt.domain.seat_settings import SeatSettings
 from tests.unit.venue import A1, A2, FILM, GAME, PINE, SEA, Venue, limits, skipped, targets
 
 FIRST = Target(seats=(A1,))
@@ -173,7 +174,7 @@ def test_the_sender_is_told_once_for_each_change() -> None:
 
 def test_a_level_is_active_if_it_is_anywhere() -> None:
     venue = Venue(SEA, seats=2)
-    venue.seat(A1).opted_out = True
+    venue.seat(A1).settle(SeatSettings(opted_out=True))
     venue.level(0.5)
     assert venue.open() == {(A2, 0): 0.5}
     assert states(venue) == [ACTIVE]
@@ -183,7 +184,7 @@ def test_a_level_is_active_if_it_is_anywhere() -> None:
 def test_a_level_is_refused_for_the_reasons_of_a_cue(reason: str) -> None:
     venue = Venue(SEA)
     seat = venue.seat()
-    seat.opted_out = reason == "opted-out"
+    seat.settle(SeatSettings(opted_out=reason == "opted-out"))
     seat.online = reason != "offline"
     if reason == "stuck":
         seat.stick(venue.clock)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scentrt.domain.cues import Scent, SeatId
 from scentrt.domain.events import Change, Ended, ScentEnded, ZoneChanged
+from scentrt.domain.seat_settings import SeatSettings
 from tests.unit.venue import (
     A1,
     A2,
@@ -47,7 +48,7 @@ def test_a_seat_that_is_not_there_is_nobody() -> None:
 
 def test_who_has_opted_out_is_skipped() -> None:
     venue = Venue(SEA, seats=2)
-    venue.seat(A1).opted_out = True
+    venue.seat(A1).settle(SeatSettings(opted_out=True))
     verdict = venue.cue()
     assert (targets(verdict), skipped(verdict)) == (1, {"opted-out": 1})
 

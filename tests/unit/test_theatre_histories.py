@@ -27,7 +27,10 @@ from scentrt.domain.cues import (
     Target,
 )
 from scentrt.domain.doses import US_PER_S
+from scentrt.domain.names import BatchRef, Sku
+from scentrt.domain.seat_settings import MOST_DELAY_MS, MOST_GAIN, SeatChange
 from scentrt.domain.seats import Seat, Slot, Vial
+from tests.unit.bookkeeper import Bookkeeper
 from tests.unit.promises import Promises
 from tests.unit.venue import A1, A2, A3, FILM, GAME, NOON, PINE, SEA, TAR, limits
 
@@ -36,6 +39,7 @@ ROW = {A1: (SEA, PINE), A2: (PINE, SEA, SEA), A3: (SEA, TAR)}
 """The seats of the row and their slots; the first slot of each has a vial."""
 
 VIAL_US = 8 * US_PER_S
+OF_VIALS = Sku("IN-VIALS")
 
 owners = st.sampled_from([GAME, FILM])
 scents = st.sampled_from([SEA, SEA, PINE, TAR])
@@ -85,6 +89,14 @@ cues = st.builds(
     mix=st.booleans(),
 )
 
+changes = st.builds(
+    SeatChange,
+    opted_out=st.sampled_from([None, None, False, True]),
+    averse_to=st.none() | st.frozensets(st.sampled_from([SEA, PINE]), max_size=2),
+    gain=st.none() | st.sampled_from([0.5, 1.0, 2.0]) | st.floats(0.01, MOST_GAIN),
+    delay_ms=st.none() | st.sampled_from([0.0, 1.0, 400.0, MOST_DELAY_MS]),
+)
+
 while_calm = precondition(lambda self: not self.it.zone.panicked)
 
 
@@ -99,6 +111,7 @@ class Histories(RuleBasedStateMachine):
     def open(self, minute_s: float, hour_s: float, clearing_ms: float) -> None:
         self.limits = limits(minute_s=minute_s, hour_s=hour_s, clearing_ms=clearing_ms)
         self.it = Promises(self.row(), self.limits, NOON)
+        self.books = Bookkeeper(self.it)
         self.numbers = 0
         self.goggles: dict[SeatId, tuple[Scent, ...] | None] = {}
         # What is on disk, and up to when it is complete.
@@ -112,7 +125,7 @@ class Histories(RuleBasedStateMachine):
         row = []
         for id, carried in ROW.items():
             seat = Seat(id, [Slot(n, scent) for n, scent in enumerate(carried)], self.limits)
-            seat.slots[0].vial = Vial(VIAL_US)
+            seat.slots[0].vial = Vial(VIAL_US, OF_VIALS, BatchRef("batch"))
             row.append(seat)
         return row
 
@@ -151,6 +164,12 @@ class Histories(RuleBasedStateMachine):
     def cues_come_at_once(self, asked: list[Asked]) -> None:
         for one in asked:
             self.it.accept(self.cue(one))
+
+    @rule(asked=cues, seat=st.sampled_from(sorted(ROW)))
+    def a_dispenser_does_not_take_a_cue(self, asked: Asked, seat: SeatId) -> None:
+        self.it.devices.jammed.add(seat)
+        self.it.accept(self.cue(asked))
+        self.it.devices.jammed.clear()
 
     @rule(asked=cues)
     def a_cancel_overtakes_its_cue(self, asked: Asked) -> None:
@@ -251,13 +270,27 @@ class Histories(RuleBasedStateMachine):
     def an_owner_is_forgotten(self, owner: OwnerId) -> None:
         self.it.forget(owner)
 
+    # Seats
+
+    @rule(seat=st.sampled_from([*ROW, *ROW, ANN, BOB]), change=changes)
+    def a_seat_is_set(self, seat: SeatId, change: SeatChange) -> None:
+        self.it.set_seat(seat, change)
+
+    @rule(change=changes, show=st.lists(st.tuples(cues, spans), min_size=1, max_size=4))
+    def all_seats_are_set_and_cues_come(
+        self, change: SeatChange, show: list[tuple[Asked, float]]
+    ) -> None:
+        for seat in ROW:
+            self.it.set_seat(seat, change)
+        self.cues_come_one_after_the_other(show)
+
     # Dispensers
 
     @while_calm
     @precondition(lambda self: not self.it.devices.deaf.intersection(ROW))
     @rule(seat=st.sampled_from(sorted(ROW)))
     def a_link_breaks(self, seat: SeatId) -> None:
-        self.it.devices.lose(seat)
+        self.it.lose(seat)
         with self.it.deciding():
             self.it.zone.connect(seat, self.it.now, online=False)
 
@@ -286,7 +319,7 @@ class Histories(RuleBasedStateMachine):
     @rule(name=names)
     def goggles_leave(self, name: SeatId) -> None:
         if self.goggles.pop(name, ()) != ():
-            self.it.devices.lose(name)
+            self.it.lose(name)
         with self.it.deciding():
             self.it.zone.leave_place(name, self.it.now)
 
@@ -318,6 +351,7 @@ class Histories(RuleBasedStateMachine):
             it.zone.restarted(it.now)
         self.strangers = set(it.devices.deaf)
         self.first_breath = len(it.devices.breaths)
+        self.books = Bookkeeper(it)
 
     # What is so at all times
 
@@ -333,13 +367,28 @@ class Histories(RuleBasedStateMachine):
             if breath.slot == 0 and breath.seat in ROW:
                 given_s[breath.seat] += breath.dose_s(breath.opened_ms, breath.closes_ms)
         for seat in self.it.known(ROW):
-            vial = seat.slots[0].vial
-            assert vial is not None
-            assert 0 <= vial.left_us <= VIAL_US
-            assert abs(VIAL_US - vial.left_us - given_s[seat.id] * US_PER_S) <= 1 + len(breaths)
+            slot = seat.slots[0]
+            assert slot.vial is not None
+            assert 0 <= slot.vial.left_us <= VIAL_US
+            left_us = slot.vial.left_us
+            if slot.is_kept:
+                left_us += slot.unreleased_us(self.it.now)
+            assert abs(VIAL_US - left_us - given_s[seat.id] * US_PER_S) <= 1 + len(breaths)
+
+    @invariant()
+    def the_journal_says_what_is_gone_from_the_vials(self) -> None:
+        places = [(seat, seat.slots[0]) for seat in self.it.known(ROW)]
+        self.books.judge_vials(OF_VIALS, places, VIAL_US)
+
+    @invariant()
+    def the_journal_says_what_came_out(self) -> None:
+        self.books.judge_cues()
+        self.books.judge_levels()
 
     def teardown(self) -> None:
         if hasattr(self, "it"):
+            self.time_passes(MOST_DELAY_MS, on_time=True)
+            self.it.judge_what_was_to_come()
             self.it.judge_doses()
 
 

@@ -164,12 +164,18 @@ class DeviceState(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SeatState(Struct, frozen=True, kw_only=True, gc=False):
-    """A seat as it stands; `stuck` only where it is, `device` only where there is one."""
+    """A seat as it stands; `stuck` only where it is, `device` only where there is one.
+
+    Of what is set for it, `averse_to`, `gain` and `delay_ms` only where they are not as usual.
+    """
 
     seat: str
     online: bool
     opted_out: bool
     stuck: bool | UnsetType = UNSET
+    averse_to: tuple[str, ...] | UnsetType = UNSET
+    gain: float | UnsetType = UNSET
+    delay_ms: float | UnsetType = UNSET
     device: DeviceState | UnsetType = UNSET
     slots: tuple[SlotState, ...]
 

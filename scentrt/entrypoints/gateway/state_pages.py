@@ -11,6 +11,7 @@ from scentrt.actors.messages import Contents, DeviceState, Page
 from scentrt.domain.cues import ZoneId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.refills import Refill
+from scentrt.domain.seat_settings import ORDINARY
 from scentrt.domain.seats import Seat, Slot
 from scentrt.domain.vials import ScentSupply
 from scentrt.entrypoints.gateway import messages as hear
@@ -106,11 +107,15 @@ def _that_fit(items: Iterable[T]) -> tuple[T, ...]:
 def _seat(seat: Seat, device: DeviceState | None, now_ms: float) -> say.SeatState:
     # What shows everything has no slots to tell of, whatever it has shown so far.
     slots = () if seat.anything else seat.slots
+    settings = seat.settings
     return say.SeatState(
         seat=seat.id,
         online=seat.online,
         opted_out=seat.opted_out,
         stuck=True if seat.stuck else UNSET,
+        averse_to=tuple(sorted(settings.averse_to)) or UNSET,
+        gain=UNSET if settings.gain == ORDINARY.gain else settings.gain,
+        delay_ms=settings.delay_ms or UNSET,
         device=UNSET if device is None else _device(device),
         slots=tuple(_slot(slot, now_ms) for slot in slots),
     )

@@ -6,8 +6,9 @@
     ├── ConfigError          settings or theatre file cannot be used; says which line or field
     │   └── DatabaseInUse    a server runs on this database already
     ├── StoreUnavailable     the database did not take or give something
-    │   └── UnitRefused      a unit of work was not decided on what the database holds
-    │       └── OrdersCancelled
+    │   ├── UnitRefused      a unit of work was not decided on what the database holds
+    │   │   └── OrdersCancelled
+    │   └── StoredLater      what was asked is in effect, and is not on disk yet
     ├── DeliveryFailed       the outside did not take a delivery; it is tried again
     │   └── Deferred         it does not take this one for now, but may take others
     ├── Undeliverable        nobody can ever take this delivery; says why
@@ -91,6 +92,10 @@ class OrdersCancelled(UnitRefused):
     def conflict(self) -> "OrderCancelled":
         """What to tell whoever asked for a unit that is about one order."""
         return OrderCancelled(self.orderids[0])
+
+
+class StoredLater(StoreUnavailable):
+    """What was asked is in effect; it is kept, and stored as soon as the database takes it."""
 
 
 class DeliveryFailed(ScentError):

@@ -1,6 +1,6 @@
 """The house: all zones of a theatre, who is where, and the panic latch over all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -49,6 +49,9 @@ class Guests:
 
     def __contains__(self, name: SeatId) -> bool:
         return name in self._slots
+
+    def __iter__(self) -> Iterator[SeatId]:
+        return iter(self._slots)
 
     def __len__(self) -> int:
         return len(self._present)
@@ -123,6 +126,19 @@ class House:
         if seat in self.guests:
             return GOGGLES_ZONE
         raise UnknownSeat(seat)
+
+    def seats_after(self, after: SeatId) -> Iterator[SeatId]:
+        """Return the seats behind one, in the order of the house, or all of them after nothing.
+
+        Goggles come last, in the order of their last arrival. Raises `UnknownSeat`.
+        """
+        seats = iter([*self._zone_of, *self.guests])
+        if after:
+            self.zone_of(after)
+            for seat in seats:
+                if seat == after:
+                    break
+        return seats
 
     def zone(self, zone: ZoneId) -> Ref:
         """Return a zone; raises `UnknownZone`."""

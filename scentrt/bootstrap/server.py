@@ -19,6 +19,7 @@ from scentrt.actors.inventory import take_inventory
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.outbox import Outbox
 from scentrt.actors.refills import RefillClerk
+from scentrt.actors.seat_desk import SeatDesk
 from scentrt.actors.ushers import Ushers
 from scentrt.actors.vial_desk import VialDesk
 from scentrt.actors.zone import ZoneActor
@@ -90,6 +91,7 @@ class Server:
     stock: Stock
     vials: VialDesk
     refills: RefillClerk
+    seats: SeatDesk
 
 
 @asynccontextmanager
@@ -190,6 +192,7 @@ async def open_server(
                 )
             refs.update((id, actor.ref) for id, actor in actors.items())
             house = House(plan, refs, guests, ledger, clock, latch)
+            seats = SeatDesk(house, ledger)
             tokens = [TokenEntry(token.role, token.sha256) for token in settings.tokens]
             doorkeeper = Doorkeeper(tokens, settings.gateway.origins)
             gateway = Gateway(
@@ -216,6 +219,7 @@ async def open_server(
                 stock.views,
                 partial(_readiness, plan, actors, linked, ledger, fanout, outbox),
                 metrics,
+                seats=seats,
                 vials=vials,
                 lets_in=None
                 if is_loopback(settings.http.host)
@@ -267,6 +271,7 @@ async def open_server(
                             stock=stock,
                             vials=vials,
                             refills=clerk,
+                            seats=seats,
                         )
                     finally:
                         gateway.stop()

@@ -21,6 +21,7 @@ from scentrt.entrypoints.database import database
 from scentrt.entrypoints.devices import devices
 from scentrt.entrypoints.doctor import doctor
 from scentrt.entrypoints.forecast import forecast
+from scentrt.entrypoints.seats import seats
 from scentrt.entrypoints.stock import stock
 from scentrt.entrypoints.vials import vials
 from scentrt.errors import ConfigError
@@ -41,6 +42,7 @@ tokens = typer.Typer(help="Make the tokens that let clients in from other machin
 app.add_typer(database, name="db", no_args_is_help=True)
 app.add_typer(devices, name="devices", no_args_is_help=True)
 stock.command()(forecast)
+app.add_typer(seats, name="seats", no_args_is_help=True)
 app.add_typer(stock, name="stock", no_args_is_help=True)
 app.add_typer(vials, name="vials", no_args_is_help=True)
 app.add_typer(tokens, name="token", no_args_is_help=True)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import trio
 
+from scentrt.actors.seat_desk import SeatCard
 from scentrt.actors.vial_desk import Load, Unload
 from scentrt.domain.commands import (
     Allocate,
@@ -20,7 +21,9 @@ from scentrt.domain.commands import (
     ImportBatches,
     ReceiveBatch,
 )
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
+from scentrt.domain.seat_settings import SeatChange, SeatSettings
 from scentrt.domain.vials import Loaded, Place, SeatedVial, Whereabouts
 from scentrt.entrypoints.cue_list import BadCueList, CueFault
 from scentrt.entrypoints.desk import EVERYWHERE
@@ -47,11 +50,16 @@ class _Answer(NamedTuple):
 class Counter:
     """An `Owner` in front of the server that holds a database; `in_use` is what says that it does.
 
+    It is a `SeatKeeper` of that server too. `in_use` is None for what is not in any database, so
+    that nothing else is expected to run.
+
     Errors are those of the server. Raises also `ConfigError`, where no server answers at the
     address or the token does not do.
     """
 
-    def __init__(self, host: str, port: int, token: str | None, in_use: DatabaseInUse) -> None:
+    def __init__(
+        self, host: str, port: int, token: str | None, in_use: DatabaseInUse | None
+    ) -> None:
         self._host = EVERYWHERE.get(host, host)
         self._port = port
         self._headers = {"Content-Type": "application/json"}
@@ -114,6 +122,26 @@ class Counter:
         }
         return _vials_in((await self._ask("POST", "/vials/unload", asked)).body)
 
+    async def read(self, seat: SeatId) -> SeatCard:
+        """Return what is set for a seat; see `actors.seat_desk.SeatKeeper`."""
+        return _card((await self._ask("GET", _path(seat))).body)
+
+    async def page(self, after: SeatId, most: int) -> Sequence[SeatCard]:
+        """Return the seats that come after one; see `actors.seat_desk.SeatKeeper`."""
+        path = f"/seats?limit={most}&after={quote(after, safe='')}"
+        return [_card(seat) for seat in (await self._ask("GET", path)).body["seats"]]
+
+    async def change(self, seat: SeatId, change: SeatChange) -> SeatCard:
+        """Set something for a seat; see `actors.seat_desk.SeatKeeper`."""
+        averse_to = None if change.averse_to is None else sorted(change.averse_to)
+        asked = {
+            "opted_out": change.opted_out,
+            "averse_to": averse_to,
+            "gain": change.gain,
+            "delay_ms": change.delay_ms,
+        }
+        return _card((await self._ask("PATCH", _path(seat), asked)).body)
+
     async def _batch_of(self, orderid: str, sku: str) -> str | None:
         path = f"/allocations/{quote(orderid, safe='')}"
         status, lines = await self._ask("GET", path, none_is_404=True)
@@ -141,6 +169,12 @@ class Counter:
             try:
                 server.connect()
             except OSError as error:
+                if self._in_use is None:
+                    raise ConfigError(
+                        "--http",
+                        f"no server answers at {self._host}:{self._port}; start one with scentrt "
+                        "serve, or name where it listens",
+                    ) from error
                 raise ConfigError(
                     self._in_use.where,
                     f"{self._in_use.problem}; nor does that server answer at {self._host}:"
@@ -178,6 +212,17 @@ def _vials_in(body: Any) -> tuple[SeatedVial, ...]:
         )
         for vial in body["vials"]
     )
+
+
+def _path(seat: SeatId) -> str:
+    return f"/seats/{quote(seat, safe='')}"
+
+
+def _card(seat: dict[str, Any]) -> SeatCard:
+    settings = SeatSettings(
+        seat["opted_out"], frozenset(seat["averse_to"]), seat["gain"], seat["delay_ms"]
+    )
+    return SeatCard(ZoneId(seat["zone"]), SeatId(seat["seat"]), settings)
 
 
 def _error(answer: _Answer) -> Exception:

@@ -55,7 +55,9 @@ async def shop(house: House, *left_s: float | None) -> AsyncIterator[httpx.Async
 
 def client(house: House, page: ForecastPage) -> httpx.AsyncClient:
     stock = house.server.stock
-    app = create_app(stock.bus, stock.views, Readiness, Metrics(), forecasts=page)
+    app = create_app(
+        stock.bus, stock.views, Readiness, Metrics(), seats=house.server.seats, forecasts=page
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://roxy")
 
 

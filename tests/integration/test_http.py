@@ -20,7 +20,14 @@ def client(
     house: House, readiness: Readiness, lets_in: Callable[[str | None], bool] | None
 ) -> httpx.AsyncClient:
     stock = house.server.stock
-    app = create_app(stock.bus, stock.views, lambda: readiness, Metrics(), lets_in=lets_in)
+    app = create_app(
+        stock.bus,
+        stock.views,
+        lambda: readiness,
+        Metrics(),
+        seats=house.server.seats,
+        lets_in=lets_in,
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://roxy")
 
 

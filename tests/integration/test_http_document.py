@@ -167,6 +167,7 @@ async def test_where_tokens_are_needed_the_document_says_so(house: House) -> Non
         Readiness,
         Metrics(),
         vials=house.server.vials,
+        seats=house.server.seats,
         lets_in=lambda token: token == "sesame",
     )
     document = app.openapi()

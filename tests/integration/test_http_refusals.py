@@ -12,14 +12,22 @@ import trio
 
 from scentrt.actors.vial_desk import ClosedHouse, VialDesk
 from scentrt.domain.commands import Command
-from scentrt.domain.cues import ZoneId
+from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.layout import DEFAULT_THEATRE
 from scentrt.domain.names import CustomerName, OrderId, Sku
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import VialId
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
-from scentrt.errors import ActorCrashed, ActorStopped, Busy, StoreUnavailable, UnitRefused
+from scentrt.errors import (
+    ActorCrashed,
+    ActorStopped,
+    Busy,
+    StoreUnavailable,
+    UnitRefused,
+    UnknownSeat,
+)
 from scentrt.service_layer.messagebus import Owner
 from scentrt.service_layer.views import NO_VIAL, VialFilter
 from tests.conftest import House
@@ -63,6 +71,19 @@ class Closed:
         raise StoreUnavailable("the database is away")
 
 
+class Nobody:
+    """A desk that knows no seat."""
+
+    async def read(self, seat: SeatId) -> NoReturn:
+        raise UnknownSeat(seat)
+
+    async def page(self, after: SeatId, most: int) -> NoReturn:
+        raise UnknownSeat(after)
+
+    async def change(self, seat: SeatId, change: SeatChange) -> NoReturn:
+        raise UnknownSeat(seat)
+
+
 class Failing:
     """A bus that can carry nothing out."""
 
@@ -76,7 +97,7 @@ class Failing:
 @asynccontextmanager
 async def shop_of(bus: Owner) -> AsyncIterator[Shop]:
     vials = VialDesk(DEFAULT_THEATRE, bus, Closed(), ClosedHouse())
-    app = create_app(bus, Closed(), Readiness, Metrics(), vials=vials)
+    app = create_app(bus, Closed(), Readiness, Metrics(), seats=Nobody(), vials=vials)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://roxy") as client:
         yield Shop(client)

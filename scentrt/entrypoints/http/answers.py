@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from fastapi import Response
 from pydantic import BaseModel
 
+from scentrt.actors.seat_desk import SeatCard
 from scentrt.domain import refills
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.refills import RefillStatus
@@ -249,6 +250,36 @@ class Refills(BaseModel):
     """Refills by their orders; `next` is the `after` of the next page, null at the end."""
 
     refills: list[ZoneRefill]
+    next: str | None
+
+
+class Seat(BaseModel):
+    """A seat and what is set for it; see `domain.seat_settings.SeatSettings`."""
+
+    zone: str
+    seat: str
+    opted_out: bool
+    averse_to: list[str]
+    gain: float
+    delay_ms: float
+
+    @classmethod
+    def of(cls, card: SeatCard) -> Self:
+        """Tell of a seat."""
+        return cls(
+            zone=card.zone,
+            seat=card.seat,
+            opted_out=card.settings.opted_out,
+            averse_to=sorted(card.settings.averse_to),
+            gain=card.settings.gain,
+            delay_ms=card.settings.delay_ms,
+        )
+
+
+class Seats(BaseModel):
+    """Seats in the order of the house; `next` is the `after` of the next page, null at the end."""
+
+    seats: list[Seat]
     next: str | None
 
 

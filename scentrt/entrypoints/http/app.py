@@ -7,6 +7,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 import scentrt
+from scentrt.actors.seat_desk import SeatKeeper
 from scentrt.actors.vial_desk import VialKeeper
 from scentrt.entrypoints.http.document import complete_document
 from scentrt.entrypoints.http.forecast import ForecastPage
@@ -20,6 +21,7 @@ from scentrt.entrypoints.http.metrics import (
     Metrics,
 )
 from scentrt.entrypoints.http.refusals import add_refusals
+from scentrt.entrypoints.http.seat_pages import SeatPages
 from scentrt.entrypoints.http.stock_commands import StockCommands
 from scentrt.entrypoints.http.stock_pages import StockPages
 from scentrt.entrypoints.http.vial_pages import VialPages
@@ -42,6 +44,7 @@ def create_app(
     readiness: Callable[[], Readiness],
     metrics: Metrics,
     *,
+    seats: SeatKeeper,
     lets_in: Callable[[str | None], bool] | None = None,
     allows_origin: Callable[[str], bool] = lambda _: False,
     forecasts: ForecastPage | None = None,
@@ -51,6 +54,7 @@ def create_app(
 
     Args:
       bus: where commands are handed in, a `MessageBus`.
+      seats: where it is set what seats want, a `SeatDesk`.
       readiness: asked at each request; must not wait.
       lets_in: if given, every request must bring a bearer token that it says yes to.
       allows_origin: without tokens, which web pages may call, beside this server's own.
@@ -71,6 +75,7 @@ def create_app(
     )
     StockCommands(CountedOwner(bus, metrics)).add_to(app)
     StockPages(views).add_to(app)
+    SeatPages(seats).add_to(app)
     if forecasts is not None:
         forecasts.add_to(app)
     JournalPage(views).add_to(app)

@@ -32,7 +32,9 @@ from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import LARGEST_QUANTITY, BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import MOST_LINES
+from scentrt.domain.seat_settings import MOST_AVERSIONS, MOST_DELAY_MS, MOST_GAIN, SeatChange
 from scentrt.domain.vials import Whereabouts
+from scentrt.entrypoints.gateway.messages import LONGEST_SCENT
 
 BodyT = TypeVar("BodyT", bound="Body")
 
@@ -76,6 +78,21 @@ ZoneName = Annotated[ZoneId, StringConstraints(min_length=1, max_length=32), Fie
 SeatName = Annotated[SeatId, StringConstraints(min_length=1, max_length=64)]
 SeatNames = Annotated[
     tuple[SeatName, ...], Field(min_length=1, max_length=10_000, examples=[["A-1-3"]])
+]
+
+
+OptedOut = Annotated[bool, Field(description="No scents at all", examples=[False])]
+AverseTo = Annotated[
+    frozenset[Annotated[Scent, StringConstraints(min_length=1, max_length=LONGEST_SCENT)]],
+    Field(max_length=MOST_AVERSIONS, description="None of these", examples=[["nightclub"]]),
+]
+Gain = Annotated[
+    float,
+    Field(gt=0, le=MOST_GAIN, description="How much stronger than asked", examples=[1.2]),
+]
+DelayMs = Annotated[
+    float,
+    Field(ge=0, le=MOST_DELAY_MS, description="How much later than due", examples=[150]),
 ]
 
 
@@ -202,6 +219,32 @@ class UnloadWish(Body):
         return Unload(self.zone, to, self.seats, self.scent, self.slot, self.below_percent)
 
 
+class NewSettings(Body):
+    """All that can be set for a seat."""
+
+    opted_out: OptedOut
+    averse_to: AverseTo
+    gain: Gain
+    delay_ms: DelayMs
+
+    def change(self) -> SeatChange:
+        """Return what is asked."""
+        return SeatChange(self.opted_out, self.averse_to, self.gain, self.delay_ms)
+
+
+class SettingsChange(Body):
+    """Some of what can be set for a seat."""
+
+    opted_out: OptedOut | None = None
+    averse_to: AverseTo | None = None
+    gain: Gain | None = None
+    delay_ms: DelayMs | None = None
+
+    def change(self) -> SeatChange:
+        """Return what is asked."""
+        return SeatChange(self.opted_out, self.averse_to, self.gain, self.delay_ms)
+
+
 BODIES = (
     NewBatch,
     NewBatches,
@@ -212,6 +255,8 @@ BODIES = (
     NewCustomer,
     LoadWish,
     UnloadWish,
+    NewSettings,
+    SettingsChange,
 )
 
 

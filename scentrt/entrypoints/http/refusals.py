@@ -17,9 +17,12 @@ from scentrt.errors import (
     NotInStockRoom,
     StockConflict,
     StockError,
+    StoredLater,
     StoreUnavailable,
     UnitRefused,
     UnknownCustomer,
+    UnknownName,
+    UnknownScent,
 )
 
 RETRY_AFTER_S = 1
@@ -31,6 +34,7 @@ def add_refusals(app: FastAPI) -> None:
     """Answer errors with `{"message": "…"}` and the status of their kind."""
     app.add_exception_handler(RequestValidationError, _show_misfits)
     app.add_exception_handler(StockError, _refuse)
+    app.add_exception_handler(UnknownName, _not_found)
     app.add_exception_handler(StoreUnavailable, _put_off)
     app.add_exception_handler(ActorError, _put_off)
     app.add_exception_handler(HTTPException, _pass_on)
@@ -81,10 +85,18 @@ async def _refuse(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"message": str(error), **refs}, status)
 
 
+async def _not_found(_: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, UnknownScent):  # only what is sent names scents, and only in one field
+        return JSONResponse({"message": f"averse_to: {error}"}, 400)
+    return JSONResponse({"message": str(error)}, 404)
+
+
 async def _put_off(_: Request, error: Exception) -> JSONResponse:
     match error:
         case UnitRefused():  # in whose words only the database's constraints are
             message = "Somebody changed the same at the same time; send it again"
+        case StoredLater():
+            message = f"It is in effect, and will be stored; the database is away: {error}"
         case StoreUnavailable():
             message = f"The database is away: {error}"
         case ActorCrashed():

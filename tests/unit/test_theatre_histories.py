@@ -353,6 +353,11 @@ class Histories(RuleBasedStateMachine):
         self.first_breath = len(it.devices.breaths)
         self.books = Bookkeeper(it)
 
+    @rule()
+    def the_journal_is_held_against_what_came_out(self) -> None:
+        self.books.judge_cues()
+        self.books.judge_levels()
+
     # What is so at all times
 
     @invariant()
@@ -380,15 +385,11 @@ class Histories(RuleBasedStateMachine):
         places = [(seat, seat.slots[0]) for seat in self.it.known(ROW)]
         self.books.judge_vials(OF_VIALS, places, VIAL_US)
 
-    @invariant()
-    def the_journal_says_what_came_out(self) -> None:
-        self.books.judge_cues()
-        self.books.judge_levels()
-
     def teardown(self) -> None:
         if hasattr(self, "it"):
             self.time_passes(MOST_DELAY_MS, on_time=True)
             self.it.judge_what_was_to_come()
+            self.the_journal_is_held_against_what_came_out()
             self.it.judge_doses()
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert, select
 
-from scentrt.adapters.orm import allocations, batches, order_lines, prepare, products
+from scentrt.adapters.orm import (
+    allocations,
+    allocations_view,
+    batches,
+    order_lines,
+    prepare,
+    products,
+)
 from scentrt.adapters.orm import vials as rows
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
@@ -54,7 +61,8 @@ def store(database: Path, vials: Iterable[SeatedVial]) -> None:
             )
             line = {"sku": sku, "orderid": f"o-{ref}"}
             connection.execute(insert(order_lines).values(**line, qty=qty))
-            connection.execute(insert(allocations).values(**line, batchref=ref))
+            for table in (allocations, allocations_view):
+                connection.execute(insert(table).values(**line, batchref=ref))
         for vial in vials:
             connection.execute(
                 insert(rows).values(

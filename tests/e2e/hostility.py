@@ -35,8 +35,8 @@ In seconds of the processor: a machine that is paused or busy otherwise lets the
 ENDS_WITHIN_S = 30.0
 """When a connection is over that a deadline of some seconds ends, on the slowest machine."""
 
-GONE_WITHIN_S = 4.0
-"""When a connection is over that its client has ended: before any deadline."""
+GONE_WITHIN_S = 30.0
+"""When a connection is over that its client has ended, on the slowest machine."""
 
 
 def request(

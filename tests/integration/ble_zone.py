@@ -101,7 +101,7 @@ class Zone:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds that dispensers have said."""
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             while not holds():
                 await self._news.wait()
                 self._news = trio.Event()

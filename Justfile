@@ -57,9 +57,15 @@ fmt: setup
     @.venv/bin/ruff check --fix --quiet --exit-zero
     @.venv/bin/ruff format
 
-# Measure latencies
+# Measure the server beside references; all of it, without arguments, draws README's picture too
 bench *args: setup
-    @.venv/bin/python -m simulators.latency "$@"
+    @[ $# -gt 0 ] || set -- --picture simulators/latency/bench.png; \
+        .venv/bin/python -m simulators.latency "$@"
+
+# Draw a flame graph of the server during a bench: `just profile cue`
+profile name *args: setup
+    @name="$1"; shift; \
+        .venv/bin/python -m simulators.latency --only "$name" --profile "$name.svg" "$@"
 
 # Repeat the properties over 10,000 histories each, and kill a server under load 500 times
 soak *args: setup

@@ -1,23 +1,42 @@
 """How fast the server is, beside a reference measured in the same run: `just bench`.
 
-Four benches, each a handful of rounds in which reference and server take turns, so that whatever
-else the machine is doing falls on both. The ratio is what counts; milliseconds belong to a machine.
+Each bench is some rounds in which reference and server take turns, after one to warm up, so that
+whatever else the machine is doing falls on both. The ratio is what counts; milliseconds belong to a
+machine. `of rounds` shows how far single rounds differ, and so how far to trust a ratio. Goals are
+shown as met or missed, and nothing fails for one.
 
 ========== ================================================ ======================================
 bench      the server                                       beside
 ========== ================================================ ======================================
 cue        one engine sends a cue to one seat, waits for    the round trip of the same frame
            its answer and its report, sends the next        through a bare trio-websocket echo
+busy       100 cues/s for a seat each, of 500 (open loop)   one cue at a time
 pipelined  one engine keeps a window of cues under way      as many echoes under way
-fan-out    from sending a cue until the last of an          `send_message` of trio-websocket to
-           audience of goggles has its event                as many, one after the other
+fan-out    from sending a cue until the last of an          `send_message` of trio-websocket, one
+           audience of goggles has its event                after the other; Mosquitto
+scheduled  how late cues are dispatched that came before    how late `trio.sleep_until` wakes
+everywhere one cue to all of 500 and 2,000 seats            -
 gatt       one engine sends a cue to one seat, and to all   as many writes by bleak to devices
            24, until all are written to their devices       on the same kind of radio
+idle       memory of goggles that only listen; start-up     -
+allocate   16 shops order a line each, of 1 and 10 products empty requests to the same HTTP server
+orders     4 shops place orders of 100 lines                -
+bus        64 askers in the server's process, 1 and 100     SQLite, given the same rows in as large
+           products                                         groups
+grown      a line of a product with 100,000 lines           one of a product with none
+restart    a server starts on 200,000 lines                 one on an empty database
+together   100 cues/s while 50 orders/s come (open loops)   100 cues/s alone
 ========== ================================================ ======================================
 
 Server and reference each run in a process of their own, the server as anybody starts it:
-`scentrt serve --simulate`. The client, here, is a blocking socket with frames made beforehand:
-whatever it takes on top is added to both sides, and would only bring them closer together.
+`scentrt serve`. The loads run here, and so take none of the server's interpreter: blocking sockets
+with frames and requests made beforehand. Whatever they take on top is added to both sides, and
+would only bring them closer together. Where rates are measured it is counted how much of a
+processor a load takes itself; from four fifths on, a remark says so. Two loads run elsewhere: the
+orders of `together` in a process of their own, since they would get in the way of the cues, and the
+askers of `bus` and `grown` in that of the stock room, since nobody reaches its bus from outside.
+
+Goggles are waited for with epoll, without reading; `audience.py` says how.
 
 `cue to driver` is one way: from sending the cue to its dispenser's being told. That moment is told
 by the server itself. A cue's `accepted` carries `due`, when it was received, and its `report` how
@@ -33,6 +52,7 @@ another process and beyond the D-Bus, as BlueZ itself is on a real machine. `fir
 the end of the first write to that of the last one. bleak alone is timed from the call on, while a
 cue also waits for what else its server is doing just then.
 
-The load is a closed loop: nothing is sent while an answer is late, so a pause of the server counts
-once and not for every cue that would have come meanwhile.
+Where load is the subject, it is an open loop: each cue has its moment, comes at that however late
+the answers are, and is timed from that. So a pause of the server counts for everybody who comes
+meanwhile. Everything else is a closed loop, in which it counts once.
 """

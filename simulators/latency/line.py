@@ -5,9 +5,10 @@ enough is here for two servers that are known to behave.
 """
 
 import json
-import selectors
+import select
 import socket
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter
 from typing import Literal, NamedTuple
@@ -61,6 +62,7 @@ class Line:
             (parts.hostname, parts.port), timeout=ANSWER_WITHIN_S
         )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.fileno = self.socket.fileno
         self._buffer = b""
         self._texts: deque[bytes] = deque()
         self.socket.sendall(UPGRADE.format(path=parts.path, host=parts.netloc).encode())
@@ -99,6 +101,20 @@ class Line:
         self._texts.clear()
         return texts
 
+    def within(self, seconds: float) -> Iterator[tuple[float, bytes]]:
+        """Yield the texts that come next, and when; none where nothing comes for so long."""
+        if not self._texts:
+            # Not poll or epoll, which round up to whole milliseconds.
+            if not select.select([self.socket], [], [], max(0.0, seconds))[0]:
+                return
+            data = self.receive()
+            came = perf_counter()
+            self.feed(data)
+        else:
+            came = perf_counter()
+        while self._texts:
+            yield came, self._texts.popleft()
+
     def feed(self, data: bytes) -> None:
         """Take bytes that were received: keep the texts, answer pings."""
         data = self._buffer + data
@@ -124,57 +140,6 @@ class Line:
         if not data:
             raise Unanswered("the server has closed the connection")
         return data
-
-
-class Heard(NamedTuple):
-    """What an audience heard, and when the last of them did."""
-
-    came: float
-    text: bytes
-
-
-class Audience:
-    """Connections that all hear the same."""
-
-    def __init__(self) -> None:
-        self._lines: list[Line] = []
-        self._selector = selectors.DefaultSelector()
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def join(self, line: Line) -> None:
-        """Add a connection."""
-        self._lines.append(line)
-        self._selector.register(line.socket, selectors.EVENT_READ, line)
-
-    def gather(self) -> Heard:
-        """Wait until everybody has heard one text.
-
-        As long as somebody waits, nothing is done but to receive, so that one who listens for many
-        is hardly slower than each would be for himself.
-        """
-        heard: dict[Line, bytes] = {}
-        came = perf_counter()
-        while len(heard) < len(self):
-            ready = self._selector.select(ANSWER_WITHIN_S)
-            if not ready:
-                raise Unanswered(f"{len(self) - len(heard)} of {len(self)} heard nothing")
-            for key, _ in ready:
-                heard[key.data] = heard.get(key.data, b"") + key.data.receive()
-            came = perf_counter()
-        for line, data in heard.items():
-            line.feed(data)
-        texts = {line.text() for line in self._lines}
-        if len(texts) > 1:
-            raise Unanswered(f"they heard different things: {texts}")
-        return Heard(came, texts.pop())
-
-    def close(self) -> None:
-        """Let everybody leave."""
-        self._selector.close()
-        for line in self._lines:
-            line.close()
 
 
 def greet(line: Line, role: Literal["engine", "goggles"], name: str) -> None:

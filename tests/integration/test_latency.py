@@ -1,81 +1,88 @@
 """The latency harness, in small: that it measures something, not how fast that is."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from simulators.ble.bluez.process import is_possible
+from simulators.latency import mosquitto
 from simulators.latency.offset import Offset
+from simulators.latency.programme import BENCHES
+from tests.integration.harness import expect, measure, run
 
-REFERENCES = {"echo", "echoes", "send_message to each", "bleak alone"}
-ROWS = [
-    ("cue", "echo"),
-    ("cue", "cue to driver"),
-    ("cue", "cue to answer"),
-    ("cue", "received to driver"),
-    ("pipelined", "echoes"),
-    ("pipelined", "cues"),
-    ("fan-out 3", "send_message to each"),
-    ("fan-out 3", "cue to the last"),
-]
-GATT_ROWS = [
-    ("gatt {}", "bleak alone"),
-    ("gatt {}", "cue to write"),
-    ("gatt {}", "received to write"),
-    ("24 {}", "bleak alone"),
-    ("24 {}", "cue to last"),
-    ("24 {}", "received to last"),
-    ("24 {}", "first to last"),
-]
-RADIOS = ["Bumble", "BlueZ"] if is_possible() else ["Bumble"]
-COUNTS = {"cue": 120, "pipelined": 2, "fan-out": 2, "gatt": 30, "24": 2}
-
-
-def measure(
-    *options: str, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "simulators.latency", "--rounds", "2", "--samples", "60"]
-    return subprocess.run(
-        [*command, *options],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=env and {**os.environ, **env},
-    )
+BROKERS = ["Mosquitto", "cue to the last"] if mosquitto.program() else []
+TWO = {
+    "cue": {"cue": ["echo", "cue to driver", "cue to answer", "received to driver"]},
+    "pipelined": {"pipelined": ["echoes", "cues"]},
+}
+OTHERS = {
+    "busy": {"busy": ["idle", "100 cues/s", "of that inside"]},
+    "fan-out": {"fan-out 3": ["send_message", "cue to the last", *BROKERS]},
+    "scheduled": {"scheduled": ["trio.sleep_until", "lateness"]},
+    "everywhere": {
+        "all 500": ["first to last, a seat", "cue to last, a seat"],
+        "all 2000": ["first to last, a seat", "cue to last, a seat"],
+    },
+    "gatt": {
+        bench: rows
+        for radio in (["Bumble", "BlueZ"] if is_possible() else ["Bumble"])
+        for bench, rows in {
+            f"gatt {radio}": ["bleak alone", "cue to write", "received to write"],
+            f"24 {radio}": ["bleak alone", "cue to last", "received to last", "first to last"],
+        }.items()
+    },
+    "idle": {"idle": ["memory, a subscriber"], "start": ["start to ready"]},
+}
 
 
 class TestTheBench:
-    def test_every_series_stands_beside_its_reference(self, tmp_path: Path) -> None:
-        file = tmp_path / "figures.json"
-        said = measure("--audience", "3", "--json", str(file))
-        assert said.returncode == 0
-        assert ("left out" in said.stderr) == (not is_possible()) == bool(said.stderr)
-        on_air = [(bench.format(radio), what) for radio in RADIOS for bench, what in GATT_ROWS]
-        figures = json.loads(file.read_text(encoding="utf-8"))
-        assert [(row["bench"], row["what"]) for row in figures["rows"]] == ROWS + on_air
-        for row in figures["rows"]:
-            assert row["what"] in said.stdout
-            assert row["p50"] > 0
-            assert row["count"] == COUNTS[row["bench"].split()[0]]
-            if row["what"] not in REFERENCES:
-                least, most = row["x_rounds"]
-                assert 0 < least <= most
-                assert row["x_p50"] > 0
+    @pytest.mark.parametrize("bench", OTHERS)
+    def test_each_measures_something_beside_its_reference(self, bench: str, tmp_path: Path) -> None:
+        measured = measure(tmp_path, "--only", bench, "--audience", "3")
+        expect(measured, OTHERS[bench])
+        if bench == "gatt":
+            assert ("BlueZ is left out" in measured.remarks) == (not is_possible())
+        if bench == "fan-out":
+            assert ("not compared with Mosquitto" in measured.remarks) == (not BROKERS)
 
-    def test_one_bench_may_be_asked_for_alone(self) -> None:
-        said = measure("--only", "pipelined", "--rounds", "1")
-        assert said.returncode == 0
-        assert "pipelined" in said.stdout
-        assert "fan-out" not in said.stdout
+    def test_of_two_come_a_table_a_picture_flame_graphs_and_what_to_compare_with(
+        self, tmp_path: Path
+    ) -> None:
+        picture, flames = tmp_path / "bench.png", tmp_path / "flames.svg"
+        files = ["--picture", str(picture), "--profile", str(flames)]
+        # Long enough that py-spy comes to look.
+        two = ["--only", "cue", "--only", "pipelined", "--samples", "200"]
+        expect(measure(tmp_path, *two, *files), TWO["cue"] | TWO["pipelined"])
+        drawn = picture.read_bytes()
+        assert drawn.startswith(b"\x89PNG\r\n\x1a\n")
+        assert len(drawn) > 10_000
+        for file in (flames, tmp_path / "flames-2.svg"):
+            assert "scentrt/" in file.read_text(encoding="utf-8")
+        before = tmp_path / "figures.json"
+        began = json.loads(before.read_text(encoding="utf-8"))["about"]["began"]
+        said = run("--only", "pipelined", "--compare", str(before))
+        assert said.returncode == 0, said.stderr
+        assert f"before: {began}" in said.stdout
+        assert "new" not in said.stdout
+
+    def test_what_cannot_be_compared_with_is_named_before_anything_is_measured(
+        self, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "before.json"
+        file.write_text('{"rows": 3}', encoding="utf-8")
+        said = run("--compare", str(file))
+        assert said.returncode == 1
+        assert f"{file} is not what --json writes" in said.stderr
+        assert "Traceback" not in said.stderr
+
+    def test_who_asks_for_one_that_is_not_there_is_told_those_that_are(self) -> None:
+        said = run("--only", "nonsense")
+        assert said.returncode == 2
+        assert all(name in said.stderr for name in BENCHES)
 
     def test_without_a_dbus_daemon_there_is_no_bluez_and_it_says_so(self, tmp_path: Path) -> None:
-        said = measure(
-            "--only", "gatt", "--samples", "1", "--rounds", "1", env={"PATH": str(tmp_path)}
-        )
+        said = run("--only", "gatt", "--samples", "1", env={"PATH": str(tmp_path)})
         assert (said.returncode, "gatt BlueZ is left out" in said.stderr) == (0, True)
         assert "24 Bumble" in said.stdout
         assert "BlueZ" not in said.stdout

@@ -21,6 +21,7 @@ from simulators.latency.schedule import moments, wait_until
 from simulators.latency.venue import SCENT
 
 PINGS = 50
+TTL_MS = 60_000
 
 
 class Timed(NamedTuple):
@@ -119,6 +120,8 @@ class Engine:
             "intensity": 0.01,
             "duration_ms": 1,
             "to": {"seats": [self._seats[number % len(self._seats)]]},
+            # How late it is, is what we are here for: none is dropped for that.
+            "ttl_ms": TTL_MS,
         }
 
 

@@ -1,7 +1,9 @@
 """Where the server spends its time: py-spy, which looks into it from outside while it is measured.
 
-It is let loose on every server and every part of one that a bench starts, from the start on. The
-first flame graph goes to the file that was named, the others beside it: cue.svg, cue-2.svg, ...
+It draws who holds the interpreter, which is what everybody in a server waits for: not the threads
+that wait, nor system calls that let others have it meanwhile. It is let loose on every server and
+every part of one that a bench starts. The first flame graph goes to the file that was named, the
+others beside it: cue.svg, cue-2.svg, ...
 """
 
 import shutil
@@ -37,7 +39,7 @@ class Profiler:
         number = next(self._numbers)
         file = self._file if number == 1 else self._file.with_stem(f"{self._file.stem}-{number}")
         command = [_py_spy(), "record", "--pid", str(process.pid), "--output", str(file)]
-        command += ["--rate", str(SAMPLES_PER_S), "--threads"]
+        command += ["--rate", str(SAMPLES_PER_S), "--gil"]
         with Popen(command, stdout=DEVNULL, stderr=PIPE, start_new_session=True) as spy:
             try:
                 yield

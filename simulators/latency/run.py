@@ -4,7 +4,7 @@ A bench is a module of `benches/` with one function from `Run` to what came out 
 venue, says what one turn of each side is, and names the figures that come of them::
 
     def cue(run: Run) -> Iterator[Comparison]:
-        with open_venue(run) as venue, ...:
+        with open_house(run) as house, ...:
             rounds = run.rounds_of("cue", echoes, cues)
             yield rounds.compare("cue", "echo", Figure("cue to driver", "ms", goals))
 """

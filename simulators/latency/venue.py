@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,10 +94,12 @@ def open_server(
     *options: str,
     env: Mapping[str, str] | None = None,
     db: Path | None = None,
+    watch_start: bool = False,
 ) -> Iterator[Server]:
     """Run `scentrt serve` for as long as the block lasts; raises `Unanswered` where it will not.
 
-    It has a database of its own, or that in `db`.
+    It has a database of its own, or that in `db`. The profiler watches what it does when it is
+    ready or, with `watch_start`, how it gets there.
     """
     with TemporaryDirectory(prefix="scentrt-latency-") as name:
         folder = Path(name)
@@ -111,13 +113,12 @@ def open_server(
         clean = {k: value for k, value in os.environ.items() if not k.startswith(ours)}
         environment = {**clean, **SETTINGS, **(env or {})}
         began = perf_counter()
-        with (
-            log.open("wb") as said,
-            running(command, folder, environment, said) as process,
-            profiler.watching(process),
-        ):
-            urls = _wait_until_ready(process, ready, log)
-            yield Server(**urls, pid=process.pid, ready_s=perf_counter() - began)
+        with log.open("wb") as said, running(command, folder, environment, said) as process:
+            with profiler.watching(process) if watch_start else nullcontext():
+                urls = _wait_until_ready(process, ready, log)
+            server = Server(**urls, pid=process.pid, ready_s=perf_counter() - began)
+            with nullcontext() if watch_start else profiler.watching(process):
+                yield server
 
 
 def _wait_until_ready(process: Popen[bytes], ready: Path, log: Path) -> dict[str, str]:

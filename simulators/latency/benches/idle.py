@@ -51,7 +51,7 @@ def _memory(run: Run) -> Iterator[Comparison]:
 
 def _start(run: Run) -> Comparison:
     def start() -> Batch:
-        with open_server(run.profiler, HALL.plan(), "--simulate") as server:
+        with open_server(run.profiler, HALL.plan(), "--simulate", watch_start=True) as server:
             return {"start to ready": [server.ready_s]}
 
     rounds = run.rounds_of("start", start)

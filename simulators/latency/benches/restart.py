@@ -25,7 +25,9 @@ def restart(run: Run) -> Iterator[Comparison]:
             helper.line()  # they are
 
         def start(what: str, db: Path | None) -> Batch:
-            with open_server(run.profiler, HALL.plan(), "--simulate", db=db) as server:
+            with open_server(
+                run.profiler, HALL.plan(), "--simulate", db=db, watch_start=True
+            ) as server:
                 return {what: [server.ready_s]}
 
         yield run.rounds_of(

@@ -98,12 +98,18 @@ def _draw_times(axes: Axes, panel: Sequence[Comparison]) -> None:
     for colour, series in zip(OTHERS, references, strict=False):
         _draw_curve(axes, series, colour)
     # What stands beside two references is one thing all the same.
-    subjects = {series.what: series for each in panel for series in each.subjects if series.goals}
+    subjects = {
+        series.what: series
+        for each in panel
+        for series in each.subjects
+        if series.is_timed and series.goals
+    }
     for series in subjects.values():
         _draw_curve(axes, series, OURS)
     for comparison in panel:
         for series in comparison.subjects:
-            _draw_ceilings(axes, series, comparison.reference)
+            if series.is_timed:
+                _draw_ceilings(axes, series, comparison.reference)
     axes.set_yscale("log")
     unit = panel[0].subjects[0].unit
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} {unit}"))
@@ -143,7 +149,13 @@ def _stretched(share: float) -> float:
 
 
 def _draw_bars(axes: Axes, panel: Sequence[Comparison]) -> None:
-    series = [each for comparison in panel for each in comparison.series if each.unit]
+    # Errors are counted in no unit, and shown in the table alone: there are none.
+    series = [
+        each
+        for comparison in panel
+        for each in comparison.series
+        if each.unit and not each.is_timed
+    ]
     references = [comparison.reference for comparison in panel]
     for row, each in enumerate(reversed(series)):
         figures = [p50 for p50, _ in each.of_rounds]

@@ -143,7 +143,7 @@ def _wait_until_ready(process: Popen[bytes], ready: Path, log: Path) -> dict[str
 def open_reference() -> Iterator[str]:
     """Run trio-websocket with nothing around it, and give its address."""
     with open_helper("reference") as reference:
-        yield reference.line()
+        yield reference.opening
 
 
 @contextmanager
@@ -175,13 +175,17 @@ def running(
 
 
 class Helper:
-    """A program beside the server that does something for each line on its standard input."""
+    """A program beside the server that does something for each line on its standard input.
+
+    It has begun when it has said its first line, `opening`.
+    """
 
     def __init__(self, process: Popen[bytes]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._requests, self._answers = process.stdin, process.stdout
         self._program = str(process.args)
+        self.opening = self._line()
 
     def ask(self, *numbers: int) -> Any:
         """Have it do something, and return what it says about that, from JSON."""
@@ -195,10 +199,9 @@ class Helper:
 
     def told(self) -> Any:
         """Return what it says next, from JSON."""
-        return json.loads(self.line())
+        return json.loads(self._line())
 
-    def line(self) -> str:
-        """Return what it says next."""
+    def _line(self) -> str:
         line = self._answers.readline()
         if not line:
             raise Unanswered(f"a program has given up: {self._program}")
@@ -212,10 +215,9 @@ def open_helper(
     env: Mapping[str, str] | None = None,
     profiler: Profiler | None = None,
 ) -> Iterator[Helper]:
-    """Run a module of `simulators.latency` for as long as the block lasts."""
+    """Run a module of `simulators.latency` for as long as the block lasts, once it has begun."""
     command = [sys.executable, "-m", f"simulators.latency.{program}", *map(str, arguments)]
-    with (
-        running(command, env={**os.environ, **(env or {})}) as process,
-        (profiler or Profiler()).watching(process),
-    ):
-        yield Helper(process)
+    with running(command, env={**os.environ, **(env or {})}) as process:
+        helper = Helper(process)
+        with (profiler or Profiler()).watching(process):
+            yield helper

@@ -12,6 +12,7 @@ from rich.console import Console
 from simulators.latency import record
 from simulators.latency.audience import IS_POSSIBLE, Audience
 from simulators.latency.figures import About, Comparison, Goal, Histogram, Row, Series
+from simulators.latency.picture import draw
 from simulators.latency.record import Unreadable
 from simulators.latency.run import Batch, Figure, Run
 from simulators.latency.schedule import moments
@@ -138,6 +139,17 @@ class TestWhatHasChanged:
         file.write_text(content, encoding="utf-8")
         with pytest.raises(Unreadable, match=r"a\.json is not what --json writes"):
             record.read(file)
+
+
+class TestThePicture:
+    def test_times_are_drawn_beside_what_was_only_counted(self, tmp_path: Path) -> None:
+        late = series("late", [3.0, 4.0], goals=[Goal("x p99", most=2)])
+        errors = Series("errors", "", [[0.0]], [Goal("p50", most=0)])
+        times = Comparison("together", series("alone", [1.0, 2.0]), [late, errors])
+        rate = rates("of 1", 5, goals=[Goal("x p50", least=0.5)])
+        figures = Comparison("allocate", rates("empty", 9), [rate, errors])
+        draw(tmp_path / "a.png", [times, figures], ABOUT)
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 class TestRounds:

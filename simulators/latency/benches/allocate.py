@@ -26,7 +26,7 @@ def allocate(run: Run) -> Iterator[Comparison]:
     run.tell("allocate: a server starts")
     with ExitStack() as stack:
         server = stack.enter_context(open_server(run.profiler, HALL.plan(), "--simulate"))
-        empty = stack.enter_context(open_helper("inside.empty")).line()
+        empty = stack.enter_context(open_helper("inside.empty")).opening
         till = stack.enter_context(closing(Till(server.http, CLIENTS)))
         nothing = stack.enter_context(closing(Till(empty, CLIENTS)))
         stock(till, SKUS)

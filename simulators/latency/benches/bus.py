@@ -37,8 +37,6 @@ def bus(run: Run) -> Iterator[Comparison]:
                 ("inside.bus", (SKUS, 0), run.profiler),
             )
         )
-        for helper in (raw, one, many):
-            helper.line()  # it is open
         rounds = run.rounds_of(
             "bus",
             lambda: {"raw commits": [raw.ask(lines, ASKERS)["per_s"]]},

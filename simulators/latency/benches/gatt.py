@@ -46,7 +46,6 @@ def gatt(run: Run) -> Iterator[Comparison]:
 
 def _compare(run: Run, radio: str, server: Server, bleak: Helper) -> Iterator[Comparison]:
     server.wait_until_nothing_is_amiss()
-    bleak.line()  # it is connected
     with closing(Engine(server.gateway, HALL.seats)) as engine:
 
         def writes(samples: int, devices: int = 1) -> Batch:

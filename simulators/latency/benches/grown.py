@@ -21,8 +21,6 @@ def grown(run: Run) -> Iterator[Comparison]:
         open_helper("inside.bus", 1, 0) as empty,
         open_helper("inside.bus", 1, before, profiler=run.profiler) as full,
     ):
-        for helper in (empty, full):
-            helper.line()  # it is open
 
         def on_empty() -> Batch:
             return {"empty product": empty.ask(run.part(SHARE), 1)["took_ms"]}

@@ -29,7 +29,6 @@ def together(run: Run) -> Iterator[Comparison]:
     ):
         with closing(Till(server.http, 1)) as till:
             stock(till, LINES)
-        shop.line()  # it is open
 
         def to_driver_ms() -> list[float]:
             offset = engine.find_offset()

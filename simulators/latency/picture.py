@@ -9,6 +9,7 @@ one bar for each series, its rounds as dots, and the goal as a line.
 from collections.abc import Sequence
 from math import ceil, log10
 from pathlib import Path
+from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,16 +78,15 @@ def _panels(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
 
 def _head(axes: Axes, panel: Sequence[Comparison]) -> None:
     """Name the bench, and beside it say how it does."""
-    axes.set_title(panel[0].bench, loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(panel[0].bench, loc="left", fontsize=11, fontweight="bold", pad=16)
     verdicts = [verdict for row in _rows(panel) for verdict in row.verdicts if row.unit]
     said = "   ".join(
         f"{'✓' if each.met else '✗'} {each.measure} {short(each.value)} ({each.goal})"
         for each in verdicts
     )
     colour = MET if all(each.met for each in verdicts) else MISSED
-    axes.set_title(
-        said.replace("<=", "≤").replace(">=", "≥"), loc="right", fontsize=7, color=colour
-    )
+    said = said.replace("<=", "≤").replace(">=", "≥")
+    axes.text(0, 1.03, said, transform=axes.transAxes, fontsize=7.5, color=colour)
 
 
 def _rows(panel: Sequence[Comparison]) -> list[Row]:
@@ -160,8 +160,7 @@ def _draw_bars(axes: Axes, panel: Sequence[Comparison]) -> None:
     for row, each in enumerate(reversed(series)):
         figures = [p50 for p50, _ in each.of_rounds]
         colour = OTHERS[0] if each in references else OURS
-        middle = sorted(figures)[len(figures) // 2]
-        axes.barh(row, middle, color=colour, height=0.55, alpha=0.9)
+        axes.barh(row, median(figures), color=colour, height=0.55, alpha=0.9)
         axes.plot(figures, [row] * len(figures), ".", color=GOAL, markersize=4, alpha=0.7)
         for goal in each.goals:
             bound = goal.most if goal.most is not None else goal.least
@@ -169,7 +168,7 @@ def _draw_bars(axes: Axes, panel: Sequence[Comparison]) -> None:
                 continue
             beside = panel[0].reference
             if goal.measure.startswith("x") and beside is not None:
-                bound *= sorted(p50 for p50, _ in beside.of_rounds)[len(beside.rounds) // 2]
+                bound *= median(p50 for p50, _ in beside.of_rounds)
             axes.plot([bound] * 2, [row - 0.4, row + 0.4], color=GOAL, linewidth=2.5)
     axes.set_yticks(range(len(series)), [each.what for each in reversed(series)], fontsize=8)
     unit = series[0].unit

@@ -89,7 +89,9 @@ class JournalPage:
             "/journal",
             tags=["theatre"],
             summary="What was released",
-            **told(200, "A page", {"releases": [_RELEASE], "next": 4711}, gives=Releases),
+            **told(
+                200, "A page", {"releases": [_RELEASE], "next": 4711}, gives=Releases, asks=True
+            ),
         )(self.journal)
 
     async def journal(

@@ -41,7 +41,12 @@ class SeatPages:
             tags=["seats"],
             summary="What is set for each seat",
             **told(
-                200, "A page", {"seats": [_SEAT], "next": "A-1-3"}, gives=Seats, refuses=_NO_SEAT
+                200,
+                "A page",
+                {"seats": [_SEAT], "next": "A-1-3"},
+                gives=Seats,
+                asks=True,
+                refuses=_NO_SEAT,
             ),
         )(self.seats)
         # Goggles may have slashes in their names.

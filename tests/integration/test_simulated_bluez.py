@@ -199,7 +199,7 @@ def test_a_slot_opens_when_told_and_closes_by_itself(radio: Radio, *, response: 
             )
             assert status(await said.next()) == (7, SPRAYING, 0b100)
             assert status(await said.next()) == (7, IDLE, 0)
-            assert slots(await left.next())[2] == (899.8, 3)
+            assert slots(await left.next())[2] == (3_599.8, 3)
         [opening] = radio.report(device).openings
         assert (opening.slot, opening.intensity) == (2, 1.0)
         assert opening.closed_at - opening.opened_at == pytest.approx(0.2)

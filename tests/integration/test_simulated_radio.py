@@ -196,7 +196,7 @@ def test_what_is_left_in_a_vial_is_notified_when_its_valve_closes() -> None:
             assert full == {slot: (3_600.0, slot + 1) for slot in range(5)}
             left = await listen(client, SLOTS)
             await write(client, spray(1, slot=0, duration_ms=200))
-            assert slots(await left.next()) == {**full, 0: (899.8, 1)}
+            assert slots(await left.next()) == {**full, 0: (3_599.8, 1)}
 
     play(scenario)
 

@@ -60,7 +60,7 @@ class TestHttp:
             assert answer.json() == {"zone": "A", "seat": "A-1-3", **wanted}
             event = await game.hear("zone")
             assert (event["change"], event["seat"]) == ("seat-changed", "A-1-3")
-            assert (await game.cue("c-1", "forest"))["skipped"] == {"averse": 1}
+            assert (await game.cue("c-1", "forest"))["skipped"] == {"opted-out": 1}
             answer = await http.patch("/seats/A-1-3", json={"opted_out": True, "gain": 1})
             assert answer.json() == {
                 "zone": "A",

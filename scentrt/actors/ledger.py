@@ -177,16 +177,21 @@ class Ledger:
         self._record(zone, used, through_ms, closed=False)
 
     def record_vials(
-        self, zone: ZoneId, levels: Iterable[VialLevel], journal: Iterable[JournalEntry]
+        self,
+        zone: ZoneId,
+        levels: Iterable[VialLevel],
+        journal: Iterable[JournalEntry],
+        lost: int = 0,
     ) -> None:
         """Take what vials hold now, and what was released. Never waits and never fails.
 
         Of the levels of a vial the newest counts. All of the journal is kept until it is on disk,
-        but for what is more than `MOST_NAMES_WAITING`: then the oldest is given up, and counted.
+        but for what is more than `MOST_NAMES_WAITING`: then the oldest is given up, and counted, as
+        is what was `lost` before it came here.
         """
         book = self._vial_books.setdefault(zone, VialBook(zone))
         lines = [Line.of(entry, self._name_of(entry.owner)) for entry in journal]
-        lost = book.record(levels, lines, trio.current_time())
+        lost += book.record(levels, lines, trio.current_time())
         if lost and not self._lost_lines:
             logger.error("zone %s: too much waits for the database, its journal has a gap", zone)
         self._lost_lines += lost

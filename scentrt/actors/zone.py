@@ -242,7 +242,7 @@ class ZoneActor:
 
     def _keep_books(self, zone: Zone, now_ms: float) -> None:
         """Hand over what was used up, and say what is left."""
-        self._ledger.record_vials(self.id, zone.rack.take_levels(), zone.take_journal(now_ms))
+        self._record_vials(zone, now_ms)
         self._ledger.record_doses(self.id, zone.take_doses(now_ms), now_ms)
         supply = zone.rack.watch(now_ms)
         self._carry_out(zone)
@@ -250,11 +250,15 @@ class ZoneActor:
             self._reported = supply
             self._supplies.report(self.id, supply)
 
+    def _record_vials(self, zone: Zone, now_ms: float) -> None:
+        levels, journal = zone.rack.take_levels(), zone.take_journal(now_ms)
+        self._ledger.record_vials(self.id, levels, journal, zone.take_journal_lost())
+
     async def _end(self, zone: Zone) -> None:
         now_ms = self._clock.now_ms()
         zone.stop(None, None, now_ms, now_ms)
         self._carry_out(zone)
-        self._ledger.record_vials(self.id, zone.rack.take_levels(), zone.take_journal(now_ms))
+        self._record_vials(zone, now_ms)
         try:
             await self._ledger.close_zone(self.id, zone.take_doses(now_ms), now_ms)
         except StoreUnavailable as error:

@@ -96,11 +96,11 @@ class Journal:
 
     A cue is noted when its sprays begin, with all that they are meant to give, and corrected where
     they end early. Of levels it is noted what they gave between two takes. What is kept in between
-    is bounded by `MOST_NAMES`, and by one flow a slot; `lost` counts the entries beyond.
+    is bounded by `MOST_NAMES`, and by one flow a slot; the entries beyond are counted as lost.
     """
 
     def __init__(self) -> None:
-        self.lost = 0
+        self._lost = 0
         self._room = MOST_NAMES
         self._notes: list[_Note] = []
         self._corrections: dict[tuple[Run, Source, Ended, float], _Note] = {}
@@ -166,6 +166,11 @@ class Journal:
         self._notes, self._corrections, self._room = [], {}, MOST_NAMES
         return tuple(entries)
 
+    def take_lost(self) -> int:
+        """Return how many entries found no room since the last time."""
+        lost, self._lost = self._lost, 0
+        return lost
+
     def _levels(self, everybody: set[SeatId], now_ms: float) -> Iterable[JournalEntry]:
         sums: dict[tuple[OwnerId, Scent, Source], _Sum] = {}
         for slot, flow in list(self._flows.items()):
@@ -193,7 +198,7 @@ class Journal:
 
     def _has_room(self, names: int) -> bool:
         if names > self._room:
-            self.lost += 1
+            self._lost += 1
             return False
         self._room -= names
         return True

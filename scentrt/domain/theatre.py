@@ -416,10 +416,9 @@ class Zone:
         """Return what was released since the last time, and what of earlier releases was not."""
         return self._seating.take_journal(now_ms)
 
-    @property
-    def journal_lost(self) -> int:
-        """How many entries were given up because too much was released between two takes."""
-        return self._seating.journal.lost
+    def take_journal_lost(self) -> int:
+        """Return how many entries were given up since the last time: too much was released."""
+        return self._seating.journal.take_lost()
 
 
 def _owned_by(owner: OwnerId | None) -> Callable[[Run], bool]:

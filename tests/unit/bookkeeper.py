@@ -22,7 +22,7 @@ class Bookkeeper:
     def take(self) -> None:
         """Take what was noted since the last time."""
         self._entries += self._it.zone.take_journal(self._it.now)
-        assert self._it.zone.journal_lost == 0
+        assert self._it.zone.take_journal_lost() == 0
 
     def judge_cues(self) -> None:
         """What is noted of a cue that has ended is what came out at its seats."""

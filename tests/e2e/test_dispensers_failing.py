@@ -66,7 +66,11 @@ async def test_a_device_that_drops_is_skipped_and_comes_back_closed_and_the_othe
         await until(lambda: all(got[-1][3:] == last[3:] for got in radio.received().values()))
         received = radio.received()
         assert received.pop(DEVICE)[:3] == [stop_all(1), first, stop_all(3)]
-        assert all(got == [stop_all(1), first, *between, last] for got in received.values())
+        # A slow machine may have a slot closed once more, which misses nothing.
+        sprays = [each[3:] for each in (first, *between, last)]
+        for got in received.values():
+            assert got[:2] == [stop_all(1), first]
+            assert [each[3:] for each in got if each[0] == first[0]] == sprays
         await desk.hear_nothing_of("zone")
 
 

@@ -174,6 +174,8 @@ def demo(
 ) -> None:
     """Watch a game drive a simulated theatre, with goggles looking on.
 
+    Its vials are small: when a scent runs low, the zone orders others from the stock.
+
     Everything runs in this process over real sockets; nothing is left behind.
     """
     from scentrt.entrypoints.demo import play  # its simulators are no part of the server

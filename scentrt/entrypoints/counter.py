@@ -122,6 +122,11 @@ class Counter:
         }
         return _vials_in((await self._ask("POST", "/vials/unload", asked)).body)
 
+    async def journal(self, zone: ZoneId, after: int = 0) -> Any:
+        """Return a page of a zone's cue journal, from after a line on, as HTTP tells it."""
+        path = f"/journal?zone={quote(zone, safe='')}&after={after}"
+        return (await self._ask("GET", path)).body
+
     async def read(self, seat: SeatId) -> SeatCard:
         """Return what is set for a seat; see `actors.seat_desk.SeatKeeper`."""
         return _card((await self._ask("GET", _path(seat))).body)

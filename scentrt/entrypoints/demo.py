@@ -1,8 +1,8 @@
-"""`scentrt demo`: a game, a simulated theatre and three pairs of goggles, in one terminal.
+"""`scentrt demo`: a game, a simulated theatre, its stock and some goggles, in one terminal.
 
 The game and the goggles are the simulators: they come in over real sockets and speak the public
-protocol, as anybody else would. The seats' dispensers are on a simulated Bluetooth radio, and the
-picture shows what the devices themselves do.
+protocol, as anybody else would, and so does the stock hand over HTTP. The seats' dispensers are on
+a simulated Bluetooth radio, and the picture shows what the devices themselves do.
 """
 
 import io
@@ -10,41 +10,29 @@ import logging
 import signal
 import socket
 import tempfile
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import trio
-from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
 from scentrt.bootstrap import Server, open_server, tune_process
 from scentrt.config import GatewaySection, HttpSection, Settings
-from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.entrypoints.counter import Counter
+from scentrt.entrypoints.night import CATALOGUE, ZONE, Night
 from scentrt.entrypoints.simulation import simulated_radio
+from scentrt.entrypoints.stage import Stage, connected, summarise
 from scentrt.errors import ConfigError
+from scentrt.theatre_file import load_theatre
 
 if TYPE_CHECKING:
-    from simulators.ble.house import SimulatedHouse
-    from simulators.client import Message
     from simulators.tally import Tally
-
-COLOURS = {
-    "sea-breeze": "bright_cyan",
-    "nightclub": "magenta",
-    "jungle": "bright_green",
-    "forest": "green",
-    "busy-street": "yellow",
-}
-SEAT_WIDTH = 9
-LATEST = 6
-"""So many of the latest sprays are listed."""
 
 PICTURES_PER_S = 10
 
@@ -52,75 +40,6 @@ PAPER_WIDTH = 98
 
 CONNECTED_WITHIN_S = 60.0
 """24 devices are connected in a second or two; on a machine that has much else to do, later."""
-
-ZONE = ZoneId("A")
-
-
-class Stage:
-    """What the audience of the demo is shown: the seats, the latest sprays and the rates."""
-
-    def __init__(self, server: Server, radio: "SimulatedHouse", seconds: float) -> None:
-        self.server = server
-        self.seconds = seconds
-        [self._zone] = server.house.plan.zones
-        self._devices = {
-            seat: radio.peripherals[device.name].dispenser
-            for seat, device in self._zone.devices.items()
-        }
-        self._began = trio.current_time()
-        self._latest: deque[str] = deque(maxlen=LATEST)
-
-    @property
-    def commands(self) -> int:
-        """How many commands the devices have got."""
-        return sum(device.commands for device in self._devices.values())
-
-    def note(self, released: "Message") -> None:
-        """Note that a scent was released in the zone."""
-        scent, seats = released["scent"], released["seats"]
-        self._latest.append(
-            f"[{COLOURS.get(scent, 'white')}]{scent:12}[/] "
-            f"{len(self._devices) if seats is None else len(seats):2} seats  "
-            f"{released['intensity']:.0%} for {released['duration_ms'] / 1000:.1f} s"
-        )
-
-    def render(self) -> RenderableType:
-        """Return the picture of this moment."""
-        elapsed = max(0.001, trio.current_time() - self._began)
-        commands = self.commands
-        rates = Table.grid(padding=(0, 2))
-        rates.add_row("GATT writes", f"{commands:,}", f"{commands / elapsed:,.0f} a second")
-        rates.add_row("devices", str(_connected(self.server)), f"of {len(self._devices)} connected")
-        rates.add_row("clients", str(self.server.gateway.clients), "games, goggles, a desk")
-        rates.add_row("time", f"{elapsed:.0f} s", f"of {self.seconds:g} s")
-        lately = "\n".join(self._latest) or "…"
-        return Group(
-            Panel(self._seats(), title="Zone A, as it smells", title_align="left"),
-            Columns([Panel(lately, title="Cues", width=50), Panel(rates, title="Rates", width=46)]),
-        )
-
-    def line(self) -> str:
-        """Return this moment in one line."""
-        latest = self._latest[-1] if self._latest else "nothing yet"
-        elapsed = trio.current_time() - self._began
-        return f"{elapsed:4.0f} s  {self.commands:7,} commands so far; the latest cue: {latest}"
-
-    def _seats(self) -> Table:
-        plan = self._zone
-        grid = Table.grid(padding=(0, 1))
-        ids = plan.seat_ids()
-        for row in range(plan.rows):
-            first = row * plan.seats_per_row
-            grid.add_row(*map(self._seat, ids[first : first + plan.seats_per_row]))
-        return grid
-
-    def _seat(self, id: SeatId) -> Text:
-        text = Text(f"{id:<6}")
-        for slot, scent in enumerate(self._zone.slots):
-            if self._devices[id].open_slots >> slot & 1:
-                text.append("●", style=COLOURS.get(scent, "white"))
-        text.pad_right(SEAT_WIDTH + 3 - len(text))
-        return text
 
 
 async def play(
@@ -136,29 +55,71 @@ async def play(
     tally = Tally()
     radio = simulated_radio("demo")
     logging.getLogger("scentrt").setLevel(logging.ERROR)
+    plan = replace(load_theatre(None), catalogue=CATALOGUE)
     with tempfile.TemporaryDirectory(prefix="scentrt-demo-") as folder:
-        async with open_server(_settings(Path(folder)), airwaves=radio) as server:
+        async with open_server(_settings(Path(folder)), plan=plan, airwaves=radio) as server:
             tune_process()
             out.print(
                 f"A theatre of 24 seats at [b]{server.gateway_url}[/b], each with a simulated "
                 "dispenser on Bluetooth LE. A game plays to zone A, another to one of three pairs "
-                "of goggles, which dispenses by itself.\n"
+                "of goggles, which dispenses by itself. The vials are small, and the zone orders "
+                "others when they run low.\n"
             )
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_until_signal, signals, nursery.cancel_scope)
+            night = _night(out, server)
+            with (
+                night.letters(),
+                trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+            ):
+                async with _until_signal(signals) as nursery:
                     await _connect(out, server)
-                    stage = Stage(server, radio, seconds)
+                    await night.open()
+                    out.print(f"{night.books.vials} vials loaded.\n")
+                    stage = Stage(server, radio, night.books, seconds)
                     nursery.start_soon(_show, out, stage)
+                    nursery.start_soon(_keep_stock, server, night)
                     if picture is not None:
                         nursery.start_soon(_save_picture, picture, stage)
                     await _perform(stage, tally)
-                    nursery.cancel_scope.cancel()
-                _summarise(out, tally, late=server.actors[ZONE].late)
+                async with _until_signal(signals):
+                    await night.read_journal()
+                summarise(out, tally, night.books, late=server.actors[ZONE].late)
                 if keep:
                     out.print(f"\nStill there at {server.gateway_url} until Ctrl-C.")
-                    async for _ in signals:
-                        break
+                    async with _until_signal(signals):
+                        await _keep_stock(server, night)
+
+
+@asynccontextmanager
+async def _until_signal(signals: AsyncIterator[int]) -> AsyncIterator[trio.Nursery]:
+    """Run a block, and end it, and what it has started, when a signal comes."""
+    async with trio.open_nursery() as nursery:
+
+        async def end() -> None:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end)
+        yield nursery
+        nursery.cancel_scope.cancel()
+
+
+def _night(out: Console, server: Server) -> Night:
+    """Return a server's night in the stock room, told line by line where there is no picture."""
+    http = urlsplit(server.http_url)
+    counter = Counter(http.hostname or "", http.port or 80, token=None, in_use=None)
+
+    def tell(news: str) -> None:
+        if not out.is_terminal:
+            out.print(f"Stock: {news}", markup=False, soft_wrap=True)
+
+    return Night(counter, tell)
+
+
+async def _keep_stock(server: Server, night: Night) -> None:
+    from simulators.client import open_client
+
+    async with open_client(server.gateway_url, role="operator", name="the-stock-room") as client:
+        await night.keep(client)
 
 
 def _settings(folder: Path) -> Settings:
@@ -183,16 +144,12 @@ async def _connect(out: Console, server: Server) -> None:
     """Wait until every device is connected, and say how long that took."""
     began, devices = trio.current_time(), len(server.linked[ZONE].states)
     with out.status("Connecting …") as status:
-        while (connected := _connected(server)) < devices:
+        while (there := connected(server)) < devices:
             if trio.current_time() > began + CONNECTED_WITHIN_S:
-                raise ConfigError("demo", f"only {connected} of {devices} devices could connect")
-            status.update(f"Connecting: {connected} of {devices} devices")
+                raise ConfigError("demo", f"only {there} of {devices} devices could connect")
+            status.update(f"Connecting: {there} of {devices} devices")
             await trio.sleep(1 / PICTURES_PER_S)
     out.print(f"{devices} devices connected in {trio.current_time() - began:.1f} s.\n")
-
-
-def _connected(server: Server) -> int:
-    return sum(state.online for state in server.linked[ZONE].states.values())
 
 
 async def _perform(stage: Stage, tally: "Tally") -> None:
@@ -247,50 +204,3 @@ async def _save_picture(file: Path, stage: Stage) -> None:
         paper.save_svg(str(file), title="scentrt demo", unique_id="demo")
     except OSError as error:
         raise ConfigError("--picture", f"{file} cannot be written: {error.strerror}") from error
-
-
-async def _until_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    async for _ in signals:
-        scope.cancel()
-
-
-def _summarise(out: Console, tally: "Tally", late: int) -> None:
-    dispensed = [late + last for late, last in zip(tally.lateness_ms, tally.last_ms, strict=True)]
-    table = Table(title="What came of it", title_justify="left", show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("cues sent", f"{tally.cues:,}")
-    table.add_row("cues accepted", f"{tally.accepted:,}")
-    table.add_row("levels sent, at 60 Hz", f"{tally.levels:,}")
-    table.add_row("seats sprayed by cues", f"{tally.written:,}")
-    for reason, seats in sorted(tally.skipped.items()):
-        table.add_row(f"seats skipped: {reason}", f"{seats:,}")
-    for code, times in sorted(tally.refused.items()):
-        table.add_row(f"refused: {code}", f"{times:,}")
-    table.add_row("dropped as too late", f"{late:,}")
-    table.add_row("events seen by goggles", f"{tally.shown:,}")
-    out.print(table)
-    fast = Table(title="How fast", title_justify="left")
-    fast.add_column("milliseconds")
-    for column in ("p50", "p99", "max"):
-        fast.add_column(column, justify="right")
-    for name, samples in (
-        ("lateness: received or due, to dispatched", tally.lateness_ms),
-        ("cue to the last GATT write", dispensed),
-        ("dispatched, to seen by goggles", tally.transit_ms),
-    ):
-        fast.add_row(name, *_percentiles(samples))
-    out.print(fast)
-    out.print(
-        "\nTry next: [b]scentrt serve --simulate[/b] and connect a game of yours, "
-        "[b]scentrt protocol[/b] for what it has to say, or [b]scentrt demo --for 60 --keep[/b]."
-    )
-
-
-def _percentiles(samples: Iterable[float]) -> Iterable[str]:
-    from simulators.tally import percentile
-
-    found = sorted(samples)
-    if not found:
-        return ["-", "-", "-"]
-    return [f"{percentile(found, share):.2f}" for share in (0.5, 0.99, 1.0)]

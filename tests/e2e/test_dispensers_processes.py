@@ -50,6 +50,8 @@ def test_the_demo_plays_and_tells_what_came_of_it_where_the_usual_ports_are_take
     assert (played.returncode, played.stderr) == (0, "")
     said = played.stdout
     assert "24 devices connected" in said
+    assert re.search(r"vials loaded +│ +120 ", said)
+    assert re.search(r"forest, by the journal +│ +[1-9]\d*\.\d dose-seconds", said)
     assert re.search(r"seats sprayed by cues +│ +[1-9]", said)
     assert re.search(r"cue to the last GATT write +│ +\d+\.\d\d", said)
     assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,7 @@ import trio
 
 from scentrt.actors.actor import RETRY_AFTER_MS
 from scentrt.actors.product import NewUnit
-from scentrt.domain.commands import Command, OfOrders
-from scentrt.domain.names import Sku
+from scentrt.domain.commands import CancelLine, Command, FillLine, OfOrders
 from scentrt.errors import Busy, UnitRefused
 from scentrt.service_layer.messagebus import work_through
 
@@ -29,11 +28,13 @@ class OrderDesk:
     is refused, and decided again, `ATTEMPTS` times in all.
 
     Args:
-      settle: told which products have something to do about the lines of an order; it is stored
-        by then.
+      settle: told what products have to do about the lines of an order; that it has to be done
+        is stored by then.
     """
 
-    def __init__(self, new_unit: NewUnit, settle: Callable[[Iterable[Sku]], None]) -> None:
+    def __init__(
+        self, new_unit: NewUnit, settle: Callable[[Iterable[FillLine | CancelLine]], None]
+    ) -> None:
         self._new_unit = new_unit
         self._settle = settle
         self._under_way = 0
@@ -56,8 +57,8 @@ class OrderDesk:
     async def _in_a_unit(self, command: Command[R]) -> R:
         async with self._new_unit() as uow:
             answer = await work_through(command, uow)
-            skus = [sku for sku, _ in uow.changes.unsettled]
+            left = tuple(uow.changes.left)
             with trio.CancelScope(shield=True):  # or nobody would tell the products of it
                 await uow.commit()
-        self._settle(skus)
+        self._settle(left)
         return answer

@@ -58,7 +58,12 @@ class CarryOut(Message[R | StockError | StoreUnavailable]):
 
 @dataclass(frozen=True, slots=True)
 class Settle(Message[None]):
-    """Accepted orders have left something to be done. Answered when it was tried."""
+    """Accepted orders have left something to be done. Answered when it was tried.
+
+    Whoever leaves it hands over what that is; where None, only the database knows.
+    """
+
+    commands: Sequence[Command[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class ProductActor:
         self._on_leave = on_leave
         self._proclaim = proclaim
         self._product: Product | None = None  # as it is stored; None where that is not known
-        self._may_have_to_settle = True
+        self._left: list[Command[None]] | None = None  # by orders; None: the database knows
         self._has_to_settle = False
 
     async def run(self) -> None:
@@ -115,20 +120,27 @@ class ProductActor:
         return 0 if self._product is None else IDLE_S
 
     def _forget(self) -> None:
-        self._product, self._may_have_to_settle = None, True
+        self._product = self._left = None
 
     def _take(self) -> list[Envelope]:
         envelopes: list[Envelope] = []
         while len(envelopes) < MOST_PER_UNIT and (envelope := self.mailbox.take()) is not None:
             match envelope.message:
-                case Settle():
+                case Settle(commands):
                     self._has_to_settle = True
+                    self._add_to_left(commands)
                     envelopes.append(envelope)
                 case Overtaken():
                     self._forget()
                 case _:
                     envelopes.append(envelope)
         return envelopes
+
+    def _add_to_left(self, commands: Sequence[Command[None]] | None) -> None:
+        if commands is None:
+            self._left = None
+        elif self._left is not None:  # what is read is all there is
+            self._left.extend(commands)
 
     async def _serve(self, envelopes: list[Envelope]) -> None:
         try:
@@ -164,7 +176,9 @@ class ProductActor:
 
     async def _serve_together(self, envelopes: list[Envelope]) -> None:
         """Serve them as one unit of work, and take off the list who has been answered."""
-        product, self._product = self._product, None  # what is not stored is not remembered
+        # What is not stored is not remembered.
+        product, self._product = self._product, None
+        left, self._left = self._left, None
         async with self._new_unit() as uow:
             if product is not None:
                 uow.products.keep(product)
@@ -181,18 +195,17 @@ class ProductActor:
                     self._proclaim(events)
                 self._has_to_settle = True  # until the rest of it is stored too
 
-            if self._may_have_to_settle or self._has_to_settle:
-                for command in await uow.orders.unsettled(self.sku):
-                    await work_through(command, uow, commit)
-                    if uow.is_full:
-                        await commit()
+            for command in await uow.orders.unsettled(self.sku) if left is None else left:
+                await work_through(command, uow, commit)
+                if uow.is_full:
+                    await commit()
             for number, envelope in enumerate(tuple(envelopes), 1):
                 answers.append(await _answer_to(envelope.message, uow, commit))
                 if number % COMMANDS_PER_TURN == 0:
                     await trio.lowlevel.checkpoint()
             product = uow.products.seen.get(self.sku)
             await commit()
-        self._product, self._may_have_to_settle, self._has_to_settle = product, False, False
+        self._product, self._left, self._has_to_settle = product, [], False
 
 
 async def _answer_to(

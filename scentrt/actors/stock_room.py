@@ -11,7 +11,15 @@ import trio
 from scentrt.actors.actor import RETRY_AFTER_MS, Ref, supervise
 from scentrt.actors.herald import Proclaim, to_nobody
 from scentrt.actors.product import RETRY_S, CarryOut, NewUnit, Overtaken, ProductActor, Settle
-from scentrt.domain.commands import Allocate, Command, OfBatch, OfManyProducts, OfProduct
+from scentrt.domain.commands import (
+    Allocate,
+    CancelLine,
+    Command,
+    FillLine,
+    OfBatch,
+    OfManyProducts,
+    OfProduct,
+)
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.errors import (
     ActorError,
@@ -53,7 +61,7 @@ class StockRoom:
         self._actors: dict[Sku, ProductActor] = {}
         self._nursery: trio.Nursery | None = None
         self._has_left = trio.Event()
-        self._unsettled: OrderedDict[Sku, None] = OrderedDict()
+        self._unsettled: OrderedDict[Sku, list[FillLine | CancelLine] | None] = OrderedDict()
         self._settlers = trio.lowlevel.ParkingLot()
         self._with_many = False
         self._cancelled: dict[OrderId, None] = {}  # and asked for again
@@ -97,8 +105,7 @@ class StockRoom:
             case _:
                 raise TypeError(f"{command} is not for a product")
         if sku in self._unsettled:  # what was accepted before comes first
-            del self._unsettled[sku]
-            self._ref(sku).tell(Settle(), urgent=True)
+            self._ref(sku).tell(Settle(self._unsettled.pop(sku)), urgent=True)
         answer: R | StockError | StoreUnavailable
         answer = await self._ref(sku).ask(CarryOut(command))
         if isinstance(answer, OrderCancelled):
@@ -107,23 +114,26 @@ class StockRoom:
             raise answer
         return answer
 
-    def settle(self, skus: Iterable[Sku]) -> None:
-        """Have products do what accepted orders have left to be done, a few at a time. Never waits.
+    def settle(self, commands: Iterable[FillLine | CancelLine]) -> None:
+        """Have products do what accepted orders leave to be done, a few at a time. Never waits.
 
-        A product does it before what it is asked from now on. Once the stock room is closed, that
-        is left to its next start.
+        It is stored that this is left. A product does it before what it is asked from now on. Once
+        the stock room is closed, that is left to its next start.
         """
-        self._unsettled.update(dict.fromkeys(skus))
+        for command in commands:
+            left = self._unsettled.setdefault(command.line.sku, [])
+            if left is not None:  # or else the product reads it with the rest
+                left.append(command)
         self._settlers.unpark(count=len(self._unsettled))
 
     async def _settle_one_by_one(self) -> NoReturn:
         while True:
             while not self._unsettled:
                 await self._settlers.park()
-            sku, _ = self._unsettled.popitem(last=False)
+            sku, commands = self._unsettled.popitem(last=False)
             # Whatever keeps it from being done, the product's actor tries again by itself.
             with suppress(ActorError):
-                await self._ref(sku).ask(Settle(), urgent=True)
+                await self._ref(sku).ask(Settle(commands), urgent=True)
 
     async def _handle_many(self, command: OfManyProducts[R]) -> R:
         """Carry a command out past the actors: in one unit of work, on what is stored."""
@@ -184,7 +194,9 @@ class StockRoom:
         while True:
             try:
                 async with self._new_unit() as uow:
-                    self.settle(await uow.orders.unsettled_skus())
+                    skus = await uow.orders.unsettled_skus()
+                self._unsettled.update(dict.fromkeys(skus))
+                self._settlers.unpark(count=len(self._unsettled))
                 return
             except StoreUnavailable as error:
                 log.warning("accepted orders wait for the database: %s", error)

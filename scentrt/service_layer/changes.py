@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeAlias, TypeVar, assert_never
 
+from scentrt.domain.commands import CancelLine, FillLine
 from scentrt.domain.events import (
     Allocated,
     BackOrdered,
@@ -90,6 +91,8 @@ class Changes:
     what they are, from 0 where there is no such product, so that what others have decided on an
     earlier one is refused.
 
+    `left` is what the products have to do about `unsettled`, in order.
+
     `events` are what all this was derived from, in order, for those who hear of it once it is
     stored.
     """
@@ -106,6 +109,7 @@ class Changes:
     vials: dict[VialId, TakenVial] = field(default_factory=dict)
     settled: dict[LineKey, Unsettled] = field(default_factory=dict)
     unsettled: dict[LineKey, Unsettled] = field(default_factory=dict)
+    left: list[FillLine | CancelLine] = field(default_factory=list)
     customers: list[Customer] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     cancelled_orders: list[OrderId] = field(default_factory=list)
@@ -190,12 +194,14 @@ class Changes:
         for line in order.lines:
             self.lines.add((line.sku, line.orderid), line.qty)
             self.unsettled[line.sku, line.orderid] = Unsettled.FILL
+            self.left.append(FillLine(line))
 
     def cancel(self, orderid: OrderId, lines: tuple[OrderLine, ...]) -> None:
         """Cancel an order: its products still have to give up these lines."""
         self.cancelled_orders.append(orderid)
         for line in lines:
             self.unsettled[line.sku, line.orderid] = Unsettled.CANCEL
+            self.left.append(CancelLine(line))
 
     def count_on(self, orderid: OrderId) -> None:
         """Let the unit fit only if this order is not cancelled; whoever stores it looks."""

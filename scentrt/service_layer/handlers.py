@@ -121,9 +121,11 @@ async def unload_vials(command: UnloadVials, uow: AbstractUnitOfWork) -> tuple[S
 
 
 async def fill_line(command: FillLine, uow: AbstractUnitOfWork) -> None:
-    """Allocate or back-order a line of an accepted order."""
+    """Allocate or back-order a line of an accepted order, unless its product has it already."""
     line = command.line
     product = await _product(line.sku, uow)
+    if product.line(line.orderid) is not None:  # who read that it was left has been faster
+        return
     uow.changes.settle(line, Unsettled.FILL)
     uow.changes.find_homeless(line)
     ref = product.allocate(line)

@@ -11,6 +11,7 @@ from scentrt.actors import order_desk, stock_room
 from scentrt.actors.product import RETRY_S
 from scentrt.domain.commands import (
     Allocate,
+    CancelLine,
     CancelOrder,
     Command,
     CreateBatch,
@@ -136,6 +137,52 @@ async def test_an_order_is_accepted_when_it_is_on_disk_and_then_filled(
     assert len(stage.tables.unsettled) == 2
     await trio.sleep(2)
     assert stage.tables.unsettled == {}
+
+
+async def test_products_that_are_in_memory_fill_the_lines_of_an_order_without_reading_them_again(
+    stage: StockStage, autojump_clock: MockClock
+) -> None:
+    await stage.handle(Allocate(O2, SEA, 1), Allocate(O2, PINE, 1))
+    stage.store.commit_s = 1
+    stage.ask("o-1", PlaceOrder(O1, LINES))
+    await trio.sleep(0.5)
+    stage.store.stock.readable = False
+    await trio.sleep(5)
+    assert stage.tables.allocations == {(SEA, O2): B1, (PINE, O2): B2, (SEA, O1): B1}
+    assert stage.tables.back_orders == {(PINE, O1): 11}
+    assert stage.tables.unsettled == {}
+
+
+async def test_who_is_told_late_of_what_has_been_done_does_nothing_twice(
+    stage: StockStage, autojump_clock: MockClock
+) -> None:
+    await stage.handle(PlaceOrder(O1, LINES))
+    await wait_all_tasks_blocked()
+    before = stage.tables.copy()
+    stage.room.settle(map(FillLine, LINES))
+    await wait_all_tasks_blocked()
+    assert stage.tables == before
+    await stage.handle(CancelOrder(O1))
+    await wait_all_tasks_blocked()
+    stage.room.settle([*map(FillLine, LINES), *map(CancelLine, LINES)])
+    await wait_all_tasks_blocked()
+    assert (stage.tables.lines, stage.tables.unsettled) == ({}, {})
+    assert await stage.bus.handle(Allocate(O2, SEA, 10)) == B1
+
+
+async def test_an_order_that_could_not_be_filled_is_filled_when_the_database_is_back(
+    stage: StockStage, autojump_clock: MockClock
+) -> None:
+    stage.store.commit_s = 1
+    stage.ask("o-1", PlaceOrder(O1, LINES))
+    await trio.sleep(1.5)
+    stage.store.writable = False
+    await trio.sleep(5)
+    assert len(stage.tables.unsettled) == 2
+    stage.store.writable = True
+    await trio.sleep(2 * RETRY_S + 2)
+    assert stage.tables.allocations == {(SEA, O1): B1}
+    assert (stage.tables.back_orders, stage.tables.unsettled) == ({(PINE, O1): 11}, {})
 
 
 async def test_what_a_crash_has_left_to_be_done_is_done_at_the_start(

@@ -67,7 +67,7 @@ profile name *args: setup
     @name="$1"; shift; \
         .venv/bin/python -m simulators.latency --only "$name" --profile "$name.svg" "$@"
 
-# Repeat the properties over 10,000 histories each, and kill a server under load 500 times
+# Repeat the properties over 10,000 histories each, and kill servers: 500 under load, 100 in a night
 soak *args: setup
     @HYPOTHESIS_PROFILE=soak .venv/bin/pytest -m soak "$@"
 

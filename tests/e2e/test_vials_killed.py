@@ -1,12 +1,19 @@
 """A server that is killed in the middle of cues: what its vials hold when it is back."""
 
+import os
+import random
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
 from scentrt.domain.cues import SeatId
+from simulators.client import Closed
+from tests.e2e import night_shift
+from tests.e2e.night_shift import Lost, Nights, NightShift
 from tests.e2e.server_process import ServerProcess, serve
+from tests.e2e.shop import enter_shop
 from tests.vials import seated, store, stored_levels
 
 THEATRE = """\
@@ -19,6 +26,8 @@ slots = ["pine"]
 """
 SEATS = [SeatId(f"A-{row}-{number}") for row in (1, 2) for number in (1, 2)]
 FULL_US, CUE_US = 300_000_000, 5_000
+
+KILLS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 4
 
 
 async def left_us(server: ServerProcess) -> list[int]:
@@ -63,3 +72,69 @@ async def test_vials_hold_after_a_restart_what_the_journal_says_that_they_have_n
             await game.cue("pine", {"all": True}, duration_ms=1, intensity=1.0)
             assert max(await left_us(server)) < left
         await server.stop()
+
+
+async def work_until_killed(
+    server: ServerProcess, shift: NightShift, asked: int, after_s: float
+) -> float:
+    """Kill a night's server so long after so much was asked; return when that was."""
+    killed_s = 0.0
+
+    async def kill() -> None:
+        nonlocal killed_s
+        while shift.asked < asked:  # noqa: ASYNC110  (who works need not know)
+            await trio.sleep(0.005)
+        await trio.sleep(after_s)
+        killed_s = trio.current_time()
+        await server.kill()
+
+    async with (
+        server.engine() as game,
+        enter_shop(server.http_url) as shop,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(kill)
+        try:
+            await shift.work(game, shop)
+        except (Closed, httpx.TransportError):
+            assert killed_s, "it ended by itself"
+    return killed_s
+
+
+@pytest.mark.soak
+async def test_a_night_that_is_killed_at_any_moment_loses_a_second_and_no_vial_and_no_order(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "small.toml").write_text(night_shift.THEATRE, encoding="utf-8")
+    path, chance, nights = tmp_path / "night.db", random.Random(0), Nights()
+    options = ("--theatre", "small.toml", "--db", str(path))
+    lost: list[Lost] = []
+    for night in range(KILLS):
+        shift = NightShift(f"n{night}", nights, chance)
+        async with serve(tmp_path, *options, env=night_shift.LIMITS) as server:
+            asked, after_s = chance.randint(5, 250), chance.uniform(0, 0.1)
+            with trio.fail_after(60):
+                killed_s = await work_until_killed(server, shift, asked, after_s)
+        lost.append(shift.check(path, killed_s))
+    refills = night_shift.read(path).refills
+    print(  # noqa: T201  (for who soaks: pytest -s)
+        f"{KILLS} kills: {nights.counted} cues from {len(nights.vials)} vials, {len(refills)} "
+        f"refills; the oldest cue lost was {max(each.first_s for each in lost):.2f} s old, and "
+        f"the most lost at once {max(each.levels for each in lost)} of the levels, "
+        f"{max(each.journal for each in lost)} of the journal"
+    )
+    assert nights.counted > 20 * KILLS, "there was something to lose"
+    assert max(each.levels for each in lost) > 0
+    async with serve(tmp_path, *options) as server, server.operator() as desk:
+        shown = {
+            (seat["seat"], slot["slot"]): round(slot["remaining_s"] * 1e6)
+            for seat in (await desk.state("A"))["seats"]
+            for slot in seat["slots"]
+            if slot["sku"] is not None
+        }
+        await server.stop()
+    assert shown == {
+        (row.seat, row.slot): row.left_us
+        for row in night_shift.read(path).vials.values()
+        if row.whereabouts == "seated"
+    }

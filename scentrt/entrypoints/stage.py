@@ -29,7 +29,7 @@ COLOURS = {
     "busy-street": "yellow",
 }
 SEAT_WIDTH = 9
-BAR_WIDTH = 24
+BAR_WIDTH = 18
 WIDTH = 96
 
 
@@ -71,7 +71,7 @@ class Stage:
         rates = Table.grid(padding=(0, 2))
         rates.add_row("GATT writes", f"{commands:,}", f"{commands / elapsed:,.0f} a second")
         rates.add_row("devices", str(connected(self.server)), f"of {len(self._devices)} connected")
-        rates.add_row("clients", str(self.server.gateway.clients), "games, goggles, desks")
+        rates.add_row("clients", str(self.server.gateway.clients), "games and goggles")
         rates.add_row("time", f"{elapsed:.0f} s", f"of {self.seconds:g} s")
         lately = "\n".join(self._latest) or "…"
         # Always as high, so that nothing jumps.
@@ -82,7 +82,13 @@ class Stage:
             Columns(
                 [
                     Panel(lately, title="Cues", title_align="left", width=50, height=LATEST + 2),
-                    Panel(rates, title="Rates", title_align="left", width=WIDTH - 51),
+                    Panel(
+                        rates,
+                        title="Rates",
+                        title_align="left",
+                        width=WIDTH - 51,
+                        height=LATEST + 2,
+                    ),
                 ]
             ),
             Panel(
@@ -128,14 +134,14 @@ class Stage:
         grid = Table.grid(padding=(0, 2))
         for scent in self._zone.slots:
             supply = self._books.supply.get(scent)
-            if supply is None:
-                grid.add_row(scent, "…")
-                continue
-            left_s, holds_s = supply["remaining_s"], supply["capacity_s"]
+            part, left = 0.0, "no vials"  # while they are changed
+            if supply is not None:
+                part = supply["remaining_s"] / supply["capacity_s"]
+                left = f"{supply['remaining_s']:.1f} of {supply['capacity_s']:.1f} s"
             grid.add_row(
                 Text(scent, style=_colour(scent)),
-                _bar(left_s / holds_s, _colour(scent)),
-                Text(f"{left_s:4.1f} of {holds_s:.1f} s", justify="right"),
+                _bar(part, _colour(scent)),
+                Text(f"{left:>14}"),
                 self._refill(scent),
             )
         return grid
@@ -149,7 +155,7 @@ class Stage:
             case RefillStatus.OUT_OF_STOCK:
                 return text.append("out of stock", style="bold red")
             case RefillStatus.ORDERED:
-                return text.append(f"ordered, of {refill['batchref']}", style="bold")
+                return text.append(f"ordered: {refill['batchref']}", style="bold")
             case status:
                 return text.append(status, style="dim")
 

@@ -23,6 +23,7 @@ from scentrt.domain.layout import ZonePlan
 from scentrt.domain.vials import ScentSupply
 from scentrt.errors import ActorCrashed
 from tests.memory_store import MemoryStore
+from tests.vials import CATALOGUE
 
 GAME = OwnerId("s-game")
 SEA, PINE = Scent("sea-breeze"), Scent("pine")
@@ -171,6 +172,7 @@ class Stage:
             clock=self.clock,
             latch=self.latch,
             supplies=self.storekeeper,
+            catalogue=CATALOGUE,
         )
         self.ref = self.zone.ref
         self.ended = trio.Event()

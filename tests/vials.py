@@ -16,10 +16,15 @@ from scentrt.adapters.orm import (
     products,
 )
 from scentrt.adapters.orm import vials as rows
-from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.names import BatchRef, Sku
-from scentrt.domain.vials import Place, SeatedVial, VialId
+from scentrt.domain.vials import Catalogue, Place, SeatedVial, VialId, VialKind
+
+CATALOGUE = Catalogue(
+    VialKind(Sku(sku), Scent(scent))
+    for sku, scent in (("SEABREEZE", "sea-breeze"), ("PINE", "pine"), ("TAR", "tar"))
+)
 
 
 def seated(

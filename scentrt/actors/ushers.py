@@ -46,7 +46,12 @@ class Ushers:
                     zone.tell(PutVials(some), urgent=True)
 
     async def take(self, zone: ZoneId, vials: Sequence[SeatedVial]) -> tuple[SeatedVial, ...]:
-        """Take vials out of a zone, and return them with what is left in them now."""
+        """Take vials out of a zone, and return them with what is left in them now.
+
+        They are as they are where there is no such zone any more.
+        """
+        if zone not in self._zones:
+            return tuple(vials)
         taken: list[SeatedVial] = []
         for some in _parts(vials):
             out: tuple[SeatedVial, ...] = await self._zones[zone].ask(_take(some), urgent=True)

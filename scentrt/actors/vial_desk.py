@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from scentrt.domain.commands import LoadVials, UnloadVials
-from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.cues import NO_SCENT, Scent, SeatId, ZoneId
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import OrderId, Sku
 from scentrt.domain.vials import Loaded, Place, SeatedVial, TakenVial, VialKind, Whereabouts
@@ -41,7 +41,8 @@ class Unload:
     """Take vials out of slots of a zone, `to` the stock (`RETURNED`) or the bin (`DISCARDED`).
 
     It means those that all of the rest lets through: at these seats, of this scent, in the slot of
-    this number, with less than so many percent left.
+    this number, with less than so many percent left. What stands there counts, also in a zone that
+    is in the theatre file no more.
     """
 
     zone: ZoneId
@@ -142,29 +143,46 @@ class VialDesk:
 
     async def unload(self, wish: Unload) -> tuple[SeatedVial, ...]:
         """Unload vials."""
-        plan = self._plan(wish.zone)
-        seats = None if wish.seats is None else frozenset(_seats(plan, wish.seats))
-        if wish.slot is not None and not 0 <= wish.slot < len(plan.slots):
-            raise InvalidVials("slot", f"zone {plan.id} has slots 0 to {len(plan.slots) - 1}")
-        if wish.scent is not None and wish.scent not in plan.slots:
-            has = ", ".join(dict.fromkeys(plan.slots))
-            raise InvalidVials(
-                "scent", f"zone {plan.id} has no slot for {wish.scent}; it has {has}"
-            )
-
-        def is_meant(vial: SeatedVial) -> bool:
-            place = vial.place
-            return (
-                (seats is None or place.seat in seats)
-                and (wish.slot is None or place.slot == wish.slot)
-                and (wish.scent is None or _scent_at(plan, place.slot) == wish.scent)
+        async with self._turns[wish.zone]:
+            standing = [taken.vial for taken in await self._standing(wish.zone)]
+            self._check(wish, standing)
+            seats = None if wish.seats is None else frozenset(wish.seats)
+            meant = [
+                vial
+                for vial in standing
+                if (seats is None or vial.place.seat in seats)
+                and (wish.slot is None or vial.place.slot == wish.slot)
+                and (wish.scent is None or self._catalogue.scent(vial.sku) == wish.scent)
                 and (wish.below_percent is None or _is_below(vial, wish.below_percent))
-            )
+            ]
+            return await self._put_away(wish.zone, meant, wish.to) if meant else ()
 
-        async with self._turns[plan.id]:
-            standing = await self._standing(plan.id)
-            meant = [taken.vial for taken in standing if is_meant(taken.vial)]
-            return await self._put_away(plan.id, meant, wish.to) if meant else ()
+    def _check(self, wish: Unload, standing: Sequence[SeatedVial]) -> None:
+        """Refuse what names something that is neither planned nor has vials, and so is misspelt.
+
+        Vials may be left of a zone, a seat or a slot that is in the theatre file no more.
+        """
+        plan = self._plans.get(wish.zone)
+        if plan is None and not standing:
+            plan = self._plan(wish.zone)  # which says what there is
+        left_at = {vial.place.seat for vial in standing}
+        if wish.seats is not None and not left_at.issuperset(wish.seats):
+            known = [] if plan is None else plan.seat_ids()
+            for seat in wish.seats:
+                if seat not in left_at and seat not in known:
+                    last = f", whose last one is {known[-1]}" if known else " with a vial"
+                    raise InvalidVials("seats", f"{seat} is no seat of zone {wish.zone}{last}")
+        slots = {vial.place.slot for vial in standing}
+        slots.update(range(0 if plan is None else len(plan.slots)))
+        if wish.slot is not None and wish.slot not in slots:
+            raise InvalidVials("slot", f"zone {wish.zone} has slots {min(slots)} to {max(slots)}")
+        scents = dict.fromkeys(() if plan is None else plan.slots)
+        scents.update(dict.fromkeys(self._catalogue.scent(vial.sku) for vial in standing))
+        scents.pop(NO_SCENT, None)
+        if wish.scent is not None and wish.scent not in scents:
+            has = ", ".join(scents) or "none that is known"
+            problem = f"zone {wish.zone} has no slot for {wish.scent}; it has {has}"
+            raise InvalidVials("scent", problem)
 
     async def _put_away(
         self, zone: ZoneId, vials: Sequence[SeatedVial], to: Whereabouts
@@ -241,10 +259,6 @@ def _room(
 
 def _is_of(taken: TakenVial, orderid: OrderId, sku: Sku) -> bool:
     return (taken.orderid, taken.vial.sku) == (orderid, sku)
-
-
-def _scent_at(plan: ZonePlan, slot: int) -> Scent | None:
-    return plan.slots[slot] if slot < len(plan.slots) else None
 
 
 def _is_below(vial: SeatedVial, percent: float) -> bool:

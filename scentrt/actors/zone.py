@@ -59,7 +59,7 @@ from scentrt.domain.events import (
 )
 from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
-from scentrt.domain.vials import DEFAULT_LOW, Place, ScentSupply
+from scentrt.domain.vials import DEFAULT_LOW, NO_PRODUCTS, Catalogue, Place, ScentSupply
 from scentrt.errors import ActorStopped, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -143,6 +143,7 @@ class ZoneActor:
         latch: Latch,
         supplies: Supplies | None = None,
         low_below: float = DEFAULT_LOW,
+        catalogue: Catalogue = NO_PRODUCTS,
     ) -> None:
         self.id = zone
         self.mailbox = Mailbox(f"zone {zone}", MAILBOX_CAPACITY)
@@ -156,6 +157,7 @@ class ZoneActor:
         self._latch = latch
         self._supplies = supplies
         self._low_below = low_below
+        self._catalogue = catalogue
         self._reported: tuple[ScentSupply, ...] | None = None
         self._accounts: dict[CueKey, Account] = {}
         # Of these, what all dispensers have been told and not all have answered: earliest first.
@@ -169,6 +171,11 @@ class ZoneActor:
     def is_open(self) -> bool:
         """Whether cues are decided right now: not before the start, nor while it is restarted."""
         return self._is_open
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences about vials that stand where the house was planned otherwise."""
+        return [] if self._zone is None else self._zone.rack.remarks()
 
     @property
     def late(self) -> int:
@@ -220,6 +227,7 @@ class ZoneActor:
             panicked=self._latch.panicked,
             revision=0 if last is None else last.revision,
             low_below=self._low_below,
+            catalogue=self._catalogue,
         )
         now_ms = self._clock.now_ms()
         zone.restore_settings(settings)
@@ -228,9 +236,11 @@ class ZoneActor:
             unwritten_to_ms = min(now_ms, stored.through_ms + UNWRITTEN_S * 1000)
             zone.presume(stored.through_ms, unwritten_to_ms, now_ms)
         self._dispensers.halt(None, [seat.id for seat in zone.seats])
-        strays = zone.rack.restore(vials)
+        strays = zone.rack.restore(vials, now_ms)
         if strays:
             log.warning("zone %s: %d vials stand where it has no slot (any more)", self.id, strays)
+        for remark in zone.rack.remarks():
+            log.warning("zone %s: %s", self.id, remark)
         if last is not None:
             zone.restarted(now_ms)
             zone.rack.refills.update(last.rack.refills)

@@ -8,9 +8,10 @@ from scentrt.adapters.orm import is_new, seat_settings, vials
 from scentrt.domain.cues import Scent
 from scentrt.domain.forecast import SeatNow, SlotNow
 from scentrt.domain.layout import TheatrePlan
+from scentrt.domain.names import Sku
 from scentrt.errors import ConfigError
 
-_VIALS = select(vials.c.zone, vials.c.seat, vials.c.slot, vials.c.left_us).where(
+_VIALS = select(vials.c.zone, vials.c.seat, vials.c.slot, vials.c.sku, vials.c.left_us).where(
     vials.c.whereabouts == "seated"
 )
 _SETTINGS = select(
@@ -29,13 +30,16 @@ def read_seats(connection: Connection, plan: TheatrePlan, where: str) -> list[Se
     """
     if is_new(connection, where):
         raise ConfigError(where, "is still empty; there is nothing to look at")
-    left = {(row.zone, row.seat, row.slot): row.left_us for row in connection.execute(_VIALS)}
+    standing = {
+        (row.zone, row.seat, row.slot): SlotNow(plan.catalogue.scent(Sku(row.sku)), row.left_us)
+        for row in connection.execute(_VIALS)
+    }
     settings = {(row.zone, row.seat): row for row in connection.execute(_SETTINGS)}
     seats = []
     for zone in plan.zones:
         for id in zone.seat_ids():
             slots = tuple(
-                SlotNow(scent, left.get((zone.id, id, number)))
+                standing.get((zone.id, id, number)) or SlotNow(scent, None)
                 for number, scent in enumerate(zone.slots)
             )
             kept = settings.get((zone.id, id))

@@ -180,6 +180,7 @@ async def open_server(
                 latch=latch,
                 supplies=clerk,
                 low_below=low_below,
+                catalogue=plan.catalogue,
             )
             actors = {GOGGLES_ZONE: new_actor(GOGGLES_ZONE, guests.seats, dispensers=headsets)}
             for zone in plan.zones:
@@ -320,6 +321,8 @@ def _readiness(
     reasons = [f"zone {id} is not open" for id, actor in actors.items() if not actor.is_open]
     health = ledger.health
     remarks = list(plan.remarks)
+    for id, actor in actors.items():
+        remarks += [f"zone {id}: {remark}" for remark in actor.remarks]
     for id, dispensers in linked.items():
         remarks += device_remarks(id, dispensers.states)
     behind = f"the database is {health.behind_ms / 1000:.1f} s behind"

@@ -14,6 +14,9 @@ Scent = NewType("Scent", str)
 OwnerId = NewType("OwnerId", str)
 """Who asked: the id of a client's session. Cues, levels and stops belong to their owner."""
 
+NO_SCENT = Scent("")
+"""What is in a slot whose vial is of a product that nobody knows: no cue can ask for it."""
+
 GOGGLES_ZONE = ZoneId("goggles")
 """The zone whose seats are the connected goggles; a seat there is called by their hello name."""
 

@@ -86,7 +86,7 @@ class ScentForecast:
     """What the cues need of one scent at the seats of one zone that would be sprayed.
 
     `present_us` is what is left in their vials, None where none of the `seats` has one. Of the
-    need, `uncounted_us` comes from slots without a vial, at `uncounted_seats`. Vials will lack
+    need, `uncounted_us` comes from seats without a vial, `uncounted_seats`. Vials will lack
     `short_us`, at `short_seats`; `dry` is when that begins, and `load` what to do about it, by
     product: the preferred one of those that hold the largest dose a seat needs. Seats for which
     there is none are in no `load`.
@@ -247,7 +247,8 @@ def _group(
             if own or programme.has_common(seat.zone, scent):
                 groups = rows.setdefault((seat.zone, scent), {})
                 alike = groups.setdefault((own, seat.gain), {})
-                alike.setdefault(tuple(amounts), []).append(seat.id)
+                loaded = [left_us for left_us in amounts if left_us is not None]
+                alike.setdefault(tuple(loaded or amounts), []).append(seat.id)
             looked_at += 5 + len(own)
         if looked_at >= STRIDE:
             looked_at = 0
@@ -283,10 +284,7 @@ def _spend(doses: Sequence[int], left: _Left) -> Steps[_Spent]:
         if not number % STRIDE:
             yield
         for slot, us in enumerate(slots):
-            if us is None:
-                spent.uncounted_us += dose
-                break
-            if us >= dose:
+            if us is not None and us >= dose:
                 slots[slot] = us - dose
                 break
         else:

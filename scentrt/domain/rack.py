@@ -1,16 +1,16 @@
 """The rack: the vials that stand in the slots of a zone, and whether they will last."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scentrt.domain.bulletin import Bulletin
-from scentrt.domain.cues import Scent, SeatId
+from scentrt.domain.cues import NO_SCENT, Scent, SeatId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.events import Change
 from scentrt.domain.refills import Refill, RefillStatus
 from scentrt.domain.seating import Seating
 from scentrt.domain.seats import Seat, Slot, Vial
-from scentrt.domain.vials import Place, ScentSupply, SeatedVial, VialId, VialLevel
+from scentrt.domain.vials import Catalogue, Place, ScentSupply, SeatedVial, VialId, VialLevel
 
 TOLERANCE, LEAST_TOLERANCE_US = 0.05, 10 * US_PER_S
 """How far a device and we may be apart over a vial: this part of what it can hold, or so much. A
@@ -30,10 +30,15 @@ _CHANGE_BY_STATUS = {
 
 @dataclass(slots=True, eq=False)
 class _Standing:
-    """A vial in its slot: as it came, as it is, and what of it was told last."""
+    """A vial in its slot: as it came, as it is, and what of it was told last.
+
+    `planned` is the scent that the slot has without it.
+    """
 
     loaded: SeatedVial
+    seat: Seat
     slot: Slot
+    planned: Scent
     vial: Vial
     told_us: int | None
 
@@ -45,16 +50,24 @@ class Rack:
     done before a vial comes or goes. `low_below` is the part of what its vials can hold below which
     a scent is low.
 
+    A slot smells of the vial that stands in it, whatever it was planned for: the `catalogue` knows
+    of what. Nothing is sprayed from a vial that is in no catalogue.
+
     What is left decides whether a seat is skipped, not what its device says is left: a gauge that
     is wrong must not silence a seat, and a level of ours that is too high costs no more than a cue
     that comes out weak.
     """
 
-    def __init__(self, seating: Seating, bulletin: Bulletin, low_below: float) -> None:
+    def __init__(
+        self, seating: Seating, bulletin: Bulletin, low_below: float, catalogue: Catalogue
+    ) -> None:
         self._seating = seating
         self._bulletin = bulletin
         self._low_below = low_below
+        self._catalogue = catalogue
         self._standing: dict[VialId, _Standing] = {}
+        # Those whose scent is not the planned one of their slot.
+        self._misfits: dict[VialId, _Standing] = {}
         self._low: set[Scent] = set()
         # By vial, how many readings of its device in a row have disagreed.
         self._doubts: dict[VialId, int] = {}
@@ -78,6 +91,14 @@ class Rack:
             if self._spot(each.place) is not None and not self._stands(each.id, each.place)
         ]
 
+    def places_of(self, vials: Iterable[SeatedVial]) -> list[Place]:
+        """Return where these vials are to stand, and where we thought that they stood."""
+        vials = tuple(vials)
+        former = [
+            self._standing[each.id].loaded.place for each in vials if each.id in self._standing
+        ]
+        return [*(each.place for each in vials), *former]
+
     def put(self, vials: Iterable[SeatedVial], now_ms: float) -> None:
         """Seat vials that were `missing`, and say so.
 
@@ -85,15 +106,15 @@ class Rack:
         """
         loaded: dict[Scent, list[SeatId]] = {}
         for each in vials:
-            slot = self._seat(each, told_us=None)
+            slot = self._seat(each, None, now_ms)
             loaded.setdefault(slot.scent, []).append(each.place.seat)
         self._tell(Change.VIALS_LOADED, loaded, now_ms)
 
-    def restore(self, vials: Collection[SeatedVial]) -> int:
+    def restore(self, vials: Collection[SeatedVial], now_ms: float) -> int:
         """Seat vials that stood here before, saying nothing; return how many have no place here."""
         missing = self.missing(vials)
         for each in missing:
-            self._seat(each, told_us=each.left_us)
+            self._seat(each, each.left_us, now_ms)
         return len(vials) - len(missing)
 
     def take(self, places: Iterable[Place], now_ms: float) -> tuple[SeatedVial, ...]:
@@ -102,11 +123,29 @@ class Rack:
         unloaded: dict[Scent, list[SeatId]] = {}
         for _, slot in self.spots(places):
             if slot.vial is not None and slot.vial.id is not None:
-                standing = self._remove(slot.vial.id)
+                standing = self._remove(slot.vial.id, now_ms)
                 taken.append(standing.loaded.with_left(standing.vial.left_us))
                 unloaded.setdefault(slot.scent, []).append(standing.loaded.place.seat)
         self._tell(Change.VIALS_UNLOADED, unloaded, now_ms)
         return tuple(taken)
+
+    def remarks(self) -> list[str]:
+        """Return sentences about vials that stand where the house was planned otherwise."""
+        unknown = [each for each in self._misfits.values() if each.slot.scent == NO_SCENT]
+        others = [each for each in self._misfits.values() if each.slot.scent != NO_SCENT]
+        remarks = []
+        if unknown:
+            remarks.append(
+                f"vials of products that the theatre file does not name (any more), such as "
+                f"{_named(unknown)}: nothing is sprayed from them; add them to [[products]], or "
+                "unload them"
+            )
+        if others:
+            remarks.append(
+                f"vials in slots for other scents, such as {_named(others)}: they are sprayed as "
+                "what they are; unload them, or change the slots in the theatre file"
+            )
+        return remarks
 
     def _spot(self, place: Place) -> tuple[Seat, Slot] | None:
         seat = self._seating.get(place.seat)
@@ -120,30 +159,37 @@ class Rack:
         standing = self._standing.get(id)
         return standing is not None and standing.loaded.place == place
 
-    def _seat(self, loaded: SeatedVial, told_us: int | None) -> Slot:
+    def _seat(self, loaded: SeatedVial, told_us: int | None, now_ms: float) -> Slot:
+        if loaded.id in self._standing:
+            self._remove(loaded.id, now_ms)
         spot = self._spot(loaded.place)
         assert spot is not None
-        slot = spot[1]
-        for former in (loaded.id, None if slot.vial is None else slot.vial.id):
-            if former in self._standing:
-                self._remove(former)
-        slot.vial = Vial(loaded.left_us, loaded.sku, loaded.batchref, loaded.id, loaded.capacity_us)
-        slot.reported_us = None
+        seat, slot = spot
+        if slot.vial is not None and slot.vial.id in self._standing:
+            slot = self._remove(slot.vial.id, now_ms).slot
+        planned = slot.scent
+        vial = Vial(loaded.left_us, loaded.sku, loaded.batchref, loaded.id, loaded.capacity_us)
+        slot = seat.equip(slot, vial, self._catalogue.scent(loaded.sku), now_ms)
+        standing = _Standing(loaded, seat, slot, planned, vial, told_us)
+        self._standing[loaded.id] = standing
+        if slot.scent != planned:
+            self._misfits[loaded.id] = standing
         self.longest_name = max(self.longest_name, len(loaded.sku), len(loaded.batchref))
         self._watched = None
-        self._standing[loaded.id] = _Standing(loaded, slot, slot.vial, told_us)
         return slot
 
-    def _remove(self, id: VialId) -> _Standing:
+    def _remove(self, id: VialId, now_ms: float) -> _Standing:
         standing = self._standing.pop(id)
         self._watched = None
         self._doubts.pop(id, None)
-        standing.slot.vial = standing.slot.reported_us = None
+        self._misfits.pop(id, None)
+        standing.slot = standing.seat.equip(standing.slot, None, standing.planned, now_ms)
         return standing
 
     def _tell(self, change: Change, seats: Mapping[Scent, list[SeatId]], now_ms: float) -> None:
         for scent, ids in seats.items():
-            self._bulletin.changed(change, ids[0] if len(ids) == 1 else None, now_ms, scent)
+            seat = ids[0] if len(ids) == 1 else None
+            self._bulletin.changed(change, seat, now_ms, None if scent == NO_SCENT else scent)
 
     # What is left
 
@@ -162,6 +208,8 @@ class Rack:
         by_scent: dict[Scent, list[int]] = {}
         for standing in self._standing.values():
             slot, capacity_us = standing.slot, standing.loaded.capacity_us
+            if slot.scent == NO_SCENT:
+                continue
             left_us = standing.vial.left_us
             if slot.until_ms > now_ms:
                 left_us += slot.unreleased_us(now_ms)
@@ -232,3 +280,8 @@ class Rack:
         elif refill != self.refills.get(scent):
             self.refills[scent] = refill
             self._bulletin.changed(_CHANGE_BY_STATUS[refill.status], None, now_ms, scent)
+
+
+def _named(standing: Sequence[_Standing]) -> str:
+    place, sku = standing[0].loaded.place, standing[0].loaded.sku
+    return f"{sku} in slot {place.slot} of {place.seat} ({len(standing)} in all)"

@@ -1,9 +1,9 @@
 """A seat: its slots, what is in the air there, and what it may still get."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from scentrt.domain.cues import LevelKey, OwnerId, Scent, SeatId, dose_us
+from scentrt.domain.cues import NO_SCENT, LevelKey, OwnerId, Scent, SeatId, dose_us
 from scentrt.domain.doses import DoseBudget, Limits
 from scentrt.domain.names import BatchRef, Sku
 from scentrt.domain.runs import Run
@@ -58,7 +58,10 @@ class Vial:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place in a dispenser. Without a vial that anybody loaded it counts as never empty."""
+    """A place in a dispenser. Without a vial that anybody loaded it counts as never empty.
+
+    It has one scent for as long as it lasts: see `Seat.equip`.
+    """
 
     number: int
     scent: Scent
@@ -75,6 +78,11 @@ class Slot:
     have gone on."""
     reported_us: int | None = None
     """What the device itself says is left here; None where it has said nothing of this vial."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether one of our vials stands here."""
+        return self.vial is not None and self.vial.id is not None
 
     @property
     def is_kept(self) -> bool:
@@ -224,11 +232,33 @@ class Seat:
         """Give the seat another dispenser; what the person there already got still counts."""
         self.anything = anything
         self.slots = slots
-        self._sources = [slot for slot in self._sources if not self._has_cleared(slot, now_ms)]
-        self._sources += slots
-        self._by_scent: dict[Scent, list[Slot]] = {}
-        for slot in slots:
-            self._by_scent.setdefault(slot.scent, []).append(slot)
+        self._arrange(now_ms)
+
+    def equip(self, slot: Slot, vial: Vial | None, scent: Scent, now_ms: float) -> Slot:
+        """Have a vial stand in a slot where nothing runs, or none, and so hold this scent.
+
+        Return the slot. With another scent it is another one, since what the former has released
+        is in the air for a while.
+        """
+        if scent != slot.scent:
+            former, slot = slot, replace(slot, scent=scent, run=None, parts={})
+            self.slots[self.slots.index(former)] = slot
+        slot.vial, slot.reported_us = vial, None
+        self._arrange(now_ms)
+        return slot
+
+    def _arrange(self, now_ms: float) -> None:
+        """Sort the slots by scent; beside our vials, slots of the same scent without are holes."""
+        gone = [slot for slot in self._sources if slot not in self.slots]
+        self._sources = [slot for slot in gone if not self._has_cleared(slot, now_ms)] + self.slots
+        by_scent: dict[Scent, list[Slot]] = {}
+        for slot in self.slots:
+            if slot.scent != NO_SCENT:
+                by_scent.setdefault(slot.scent, []).append(slot)
+        self._by_scent = {
+            scent: [slot for slot in slots if slot.is_loaded] or slots
+            for scent, slots in by_scent.items()
+        }
 
     def carries(self, scent: Scent) -> bool:
         """Say whether a slot here holds the scent."""

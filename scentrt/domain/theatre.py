@@ -25,7 +25,7 @@ from scentrt.domain.seating import Seating
 from scentrt.domain.seats import Seat, Slot
 from scentrt.domain.sprays import Sprays
 from scentrt.domain.stops import Stops
-from scentrt.domain.vials import DEFAULT_LOW, Place, SeatedVial
+from scentrt.domain.vials import DEFAULT_LOW, NO_PRODUCTS, Catalogue, Place, SeatedVial
 
 
 class Zone:
@@ -45,6 +45,7 @@ class Zone:
         panicked: bool = False,
         revision: int = 0,
         low_below: float = DEFAULT_LOW,
+        catalogue: Catalogue = NO_PRODUCTS,
     ) -> None:
         self.id = id
         self.limits = limits
@@ -57,7 +58,7 @@ class Zone:
         self._sprays = Sprays(self._seating, self._bulletin)
         self._levels = Levels(self._seating, self._bulletin)
         self._stops = Stops()
-        self.rack = Rack(self._seating, self._bulletin, low_below)
+        self.rack = Rack(self._seating, self._bulletin, low_below, catalogue)
         """The vials. They come and go by `put_vials` and `take_vials`, which close slots first."""
 
     @property
@@ -351,7 +352,7 @@ class Zone:
         One that stands there already is left alone, and one that has no place here is left out.
         """
         missing = self.rack.missing(vials)
-        self._vacate([vial.place for vial in missing], now_ms)
+        self._vacate(self.rack.places_of(missing), now_ms)
         self.rack.put(missing, now_ms)
 
     def take_vials(self, places: Iterable[Place], now_ms: float) -> tuple[SeatedVial, ...]:

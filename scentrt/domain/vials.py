@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType, Self
 
-from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.cues import NO_SCENT, Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.names import BatchRef, OrderId, Sku
 
@@ -42,9 +42,18 @@ class Catalogue:
         """Return what a vial of a product is; None where the product is in no catalogue."""
         return self._by_sku.get(sku)
 
+    def scent(self, sku: Sku) -> Scent:
+        """Return what a vial of a product smells of; `NO_SCENT` where it is in no catalogue."""
+        kind = self._by_sku.get(sku)
+        return NO_SCENT if kind is None else kind.scent
+
     def of_scent(self, scent: Scent) -> tuple[VialKind, ...]:
         """Return the products that have a scent, the preferred one first."""
         return tuple(kind for kind in self.kinds if kind.scent == scent)
+
+
+NO_PRODUCTS = Catalogue()
+"""The catalogue of a house that takes no vials."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ async def test_the_longest_names_fit_in_a_page_as_well(
     scents = [f"{n:04}" + '"\N{GRINNING FACE}' * 30 for n in range(slots)]
     zone = {"rows": 20, "seats_per_row": 20, "slots": scents}
     async with (
-        open_house(theatre=theatre(tmp_path, **{"Z" * 32: zone}), simulate=False) as house,
+        open_house(theatre=theatre(tmp_path, None, **{"Z" * 32: zone}), simulate=False) as house,
         enter(house.gateway_url) as client,
     ):
         assert len(await all_pages(client, "Z" * 32)) == 400

@@ -170,8 +170,10 @@ async def test_the_longest_names_of_vials_and_refills_fit_in_each_page(
 ) -> None:
     scents = [f"{n:04}" + letter * 60 for n in range(16)]
     plan = {"Z" * 32: {"rows": 3, "seats_per_row": 3, "slots": scents}}
+    skus = [letter * 127 + f"{n:x}" for n in range(16)]
+    products = dict(zip(skus, scents, strict=True))
     async with (
-        open_house(theatre=theatre(tmp_path, **plan)) as house,
+        open_house(theatre=theatre(tmp_path, products, **plan)) as house,
         enter(house.gateway_url) as client,
     ):
         zone = house.server.actors[ZoneId("Z" * 32)].ref
@@ -181,7 +183,7 @@ async def test_the_longest_names_of_vials_and_refills_fit_in_each_page(
                 16 * n + slot,
                 seat,
                 slot,
-                sku=letter * 255,
+                sku=skus[slot],
                 batchref=letter * 255,
                 zone="Z" * 32,
                 left_s=0.000001,
@@ -256,3 +258,68 @@ async def test_a_page_of_the_journal_that_cannot_be_is_refused(house: House, que
         answer = await client.get(f"/journal?{query}")
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["query", query.partition("=")[0]]
+
+
+@pytest.mark.usefixtures("vials")
+async def test_a_vial_stays_what_it_is_when_the_slots_are_planned_anew(
+    open_house: OpenHouse, tmp_path: Path
+) -> None:
+    row = {"rows": 1, "seats_per_row": 2, "slots": ["pine", "tar"]}
+    plan = theatre(tmp_path, {"SEABREEZE": SEA}, A=row, B={**row, "slots": [SEA]})
+    async with (
+        open_house(theatre=plan) as house,
+        httpx.AsyncClient(base_url=house.http_url) as http,
+        enter(house.gateway_url, "operator") as client,
+    ):
+        slots = (await client.ask("state", zone="A"))["seats"][0]["slots"]
+        assert [(slot["slot"], slot["scent"]) for slot in slots] == [(0, SEA), (1, "tar")]
+        accepted = await client.cue("of-the-vial", SEA, {"seats": [A11]})
+        assert (accepted["targets"], accepted["skipped"]) == (1, {})
+        accepted = await client.cue("as-planned", "pine", {"seats": [A11]})
+        assert accepted["skipped"] == {"no-such-scent": 1}
+        answer = await http.patch(f"/seats/{A11}", json={"averse_to": [SEA]})
+        assert answer.status_code == 200, answer.text
+        accepted = await client.cue("averse", SEA, {"seats": [A11, A12]})
+        assert (accepted["targets"], accepted["skipped"]) == (1, {"opted-out": 1})
+        (remark,) = (await http.get("/readyz")).json()["remarks"]
+        assert "SEABREEZE in slot 0 of A-1-1 (2 in all)" in remark
+        unloaded = await http.post(
+            "/vials/unload", json={"zone": "A", "to": "return", "scent": SEA}
+        )
+        assert len(unloaded.json()["vials"]) == 2
+        assert (await http.get("/readyz")).json()["remarks"] == []
+        slots = (await client.ask("state", zone="A"))["seats"][0]["slots"]
+        assert [(slot["slot"], slot["scent"]) for slot in slots] == [(0, "pine"), (1, "tar")]
+
+
+@pytest.mark.usefixtures("vials")
+async def test_nothing_is_sprayed_from_a_vial_that_is_in_no_catalogue_any_more(
+    open_house: OpenHouse, tmp_path: Path
+) -> None:
+    row = {"rows": 1, "seats_per_row": 3, "slots": ["sea-breeze", "tar"]}
+    async with (
+        open_house(theatre=theatre(tmp_path, A=row)) as house,
+        httpx.AsyncClient(base_url=house.http_url) as http,
+        enter(house.gateway_url, "operator") as client,
+    ):
+        accepted = await client.cue("c", SEA, {"seats": [A11, "A-1-3"]})
+        assert (accepted["targets"], accepted["skipped"]) == (1, {"no-such-scent": 1})
+        slots = (await client.ask("state", zone="A"))["seats"][0]["slots"]
+        assert (slots[0]["scent"], slots[0]["sku"]) == ("", "SEABREEZE")
+        (remark,) = (await http.get("/readyz")).json()["remarks"]
+        assert "add them to [[products]], or unload them" in remark
+
+
+@pytest.mark.usefixtures("vials")
+async def test_the_vials_of_a_zone_that_is_gone_can_be_unloaded(
+    open_house: OpenHouse, tmp_path: Path
+) -> None:
+    row = {"rows": 1, "seats_per_row": 1, "slots": ["tar"]}
+    async with (
+        open_house(theatre=theatre(tmp_path, B=row)) as house,
+        httpx.AsyncClient(base_url=house.http_url) as http,
+    ):
+        unloaded = await http.post("/vials/unload", json={"zone": "A", "to": "return"})
+        assert [vial["seat"] for vial in unloaded.json()["vials"]] == [A11, A12]
+        listed = await http.get("/vials", params={"where": "seated"})
+        assert listed.json()["vials"] == []

@@ -143,7 +143,8 @@ def test_without_vials_nothing_is_counted_and_cues_that_reach_nobody_are_named()
 
 def test_without_a_product_it_is_said_that_none_would_do() -> None:
     load({"A-1-1": 1})
-    Path("roxy.toml").write_text(THEATRE.partition("[[products]]")[0], encoding="utf-8")
+    small = '[[products]]\nsku = "SEABREEZE"\nscent = "sea-breeze"\ncapacity_s = 1\n'
+    Path("roxy.toml").write_text(THEATRE.partition("[[products]]")[0] + small, encoding="utf-8")
     code, printed = of_show()
     assert (code, "Load" in printed) == (1, False)
     assert printed.splitlines()[-1].endswith(

@@ -1,14 +1,18 @@
 """Theatres to perform in, other than the house without a theatre file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
-def theatre(folder: Path, **zones: dict[str, Any]) -> Path:
+def theatre(
+    folder: Path, products: Mapping[str, str] | None = None, **zones: dict[str, Any]
+) -> Path:
     """Write a theatre file with these zones, each by its fields as the file has them.
 
-    `devices`, which the file has in a table of its own, are a dictionary.
+    `devices`, which the file has in a table of its own, are a dictionary. `products` are the
+    scents of what comes in vials, by SKU.
     """
     lines = ['name = "Roxy"']
     for id, fields in zones.items():
@@ -16,6 +20,8 @@ def theatre(folder: Path, **zones: dict[str, Any]) -> Path:
         lines += _pairs({name: value for name, value in fields.items() if name != "devices"})
         if "devices" in fields:
             lines += ["[zones.devices]", *_pairs(fields["devices"])]
+    for sku, scent in (products or {}).items():
+        lines += ["[[products]]", *_pairs({"sku": sku, "scent": scent})]
     path = folder / "theatre.toml"
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
     return path
@@ -29,7 +35,7 @@ def _pairs(fields: dict[str, Any]) -> list[str]:
 def one_row(folder: Path, seats: int = 3, devices: dict[str, str] | None = None) -> Path:
     """Write a theatre of one row with two scents, and with devices by seat."""
     row = {"rows": 1, "seats_per_row": seats, "slots": ["sea-breeze", "forest"]}
-    return theatre(folder, A={**row, "devices": devices or {}})
+    return theatre(folder, {"SEABREEZE": "sea-breeze"}, A={**row, "devices": devices or {}})
 
 
 def two_zones(folder: Path) -> Path:

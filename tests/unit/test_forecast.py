@@ -27,7 +27,7 @@ from scentrt.domain.names import Sku
 from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.seats import Seat, Skip, Slot, Vial
 from scentrt.domain.theatre import Zone
-from scentrt.domain.vials import Catalogue, VialKind
+from scentrt.domain.vials import Catalogue, VialId, VialKind
 
 A, B = ZoneId("A"), ZoneId("B")
 SEA, PINE, TAR = Scent("sea-breeze"), Scent("pine"), Scent("tar")
@@ -77,13 +77,17 @@ class TestOneScent:
         assert found.dry == RunsDry(2, 2_000, (SeatId("A-1"),))
         assert found.short_us == 3_000_000
 
-    def test_a_slot_without_a_vial_never_runs_dry_and_is_not_counted(self) -> None:
+    def test_a_seat_without_a_vial_never_runs_dry_and_is_not_counted(self) -> None:
         cues = [cue(0, dose_s=2), cue(1, dose_s=2)]
-        found = only(forecast(cues, [seat("A-1", None), seat("A-2", 3, None)], CATALOGUE))
-        assert (found.lasts, found.present_us) == (True, 3_000_000)
-        assert (found.uncounted_us, found.uncounted_seats) == (6_000_000, 2)
+        found = only(forecast(cues, [seat("A-1", None), seat("A-2", 5)], CATALOGUE))
+        assert (found.lasts, found.present_us) == (True, 5_000_000)
+        assert (found.uncounted_us, found.uncounted_seats) == (4_000_000, 1)
         bare = only(forecast(cues, [seat("A-1", None)], CATALOGUE))
         assert (bare.lasts, bare.present_us, bare.needed_us) == (True, None, 4_000_000)
+
+    def test_beside_a_vial_a_slot_without_one_gives_nothing(self) -> None:
+        found = only(forecast([cue(0), cue(1)], [seat("A-1", None, 1)], CATALOGUE))
+        assert (found.lasts, found.short_us, found.uncounted_us) == (False, 1_000_000, 0)
 
     def test_an_empty_vial_is_counted(self) -> None:
         found = only(forecast([cue(0)], [seat("A-1", 0)], CATALOGUE))
@@ -223,7 +227,9 @@ def wants(seat: SeatNow, scent: Scent) -> bool:
 
 
 def left_at(seat: SeatNow, scent: Scent) -> list[int | None]:
-    return [slot.left_us for slot in seat.slots if slot.scent == scent]
+    """Return what is left in the slots that count: those with a vial, if there are any."""
+    left = [slot.left_us for slot in seat.slots if slot.scent == scent]
+    return [us for us in left if us is not None] or left
 
 
 @given(cues, houses())
@@ -332,7 +338,11 @@ def test_the_zone_itself_runs_dry_where_the_forecast_says(
         real = Seat(
             seat.id,
             [
-                Slot(n, slot.scent, None if slot.left_us is None else Vial(slot.left_us))
+                Slot(
+                    n,
+                    slot.scent,
+                    None if slot.left_us is None else Vial(slot.left_us, id=VialId(n)),
+                )
                 for n, slot in enumerate(seat.slots)
             ],
             limits,

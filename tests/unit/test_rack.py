@@ -5,8 +5,9 @@ import pytest
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.events import Change, Ended, LevelChanged, ScentEnded, ZoneChanged
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import Place, ScentSupply, SeatedVial
-from tests.unit.venue import A1, A2, A3, PINE, SEA, Venue, skipped, targets
+from tests.unit.venue import A1, A2, A3, PINE, SEA, TAR, Venue, skipped, targets
 from tests.vials import seated
 
 
@@ -161,6 +162,88 @@ class TestComingAndGoing:
         assert supply.vials == 1
 
 
+class TestScents:
+    def test_a_slot_smells_of_the_vial_that_stands_in_it(self) -> None:
+        venue = Venue(PINE, SEA)
+        put(venue, vial())
+        assert skipped(venue.cue(1, PINE)) == {"no-such-scent": 1}
+        assert targets(venue.cue(2, SEA)) == 1
+        assert venue.open() == {(A1, 0): 1.0}, "the slot without a vial is a hole"
+        assert changes(venue) == [(Change.VIALS_LOADED, A1, SEA)]
+        assert [supply.scent for supply in venue.zone.rack.supply(venue.clock)] == [SEA]
+
+    def test_whoever_is_averse_to_what_the_vial_holds_is_left_in_peace(self) -> None:
+        venue = Venue(PINE)
+        put(venue, vial())
+        with venue.acting():
+            venue.zone.set_seat(A1, SeatChange(averse_to=frozenset({SEA})), venue.clock)
+        assert skipped(venue.cue(1, SEA)) == {"opted-out": 1}
+
+    def test_an_unloaded_slot_has_its_planned_scent_again(self) -> None:
+        venue = Venue(PINE)
+        put(venue, vial())
+        take(venue, (A1, 0))
+        assert [targets(venue.cue(1, PINE)), skipped(venue.cue(2, SEA))] == [
+            1,
+            {"no-such-scent": 1},
+        ]
+        assert venue.zone.rack.remarks() == []
+
+    def test_another_vial_in_its_place_is_what_it_is_too(self) -> None:
+        venue = Venue(PINE)
+        put(venue, vial())
+        put(venue, vial(2, sku="TAR"))
+        assert targets(venue.cue(1, TAR)) == 1
+        take(venue, (A1, 0))
+        assert venue.seat().slots[0].scent == PINE
+
+    def test_of_a_product_in_no_catalogue_nothing_is_sprayed(self) -> None:
+        venue = Venue(SEA)
+        put(venue, vial(sku="GONE"))
+        assert skipped(venue.cue(1, SEA)) == {"no-such-scent": 1}
+        assert changes(venue) == [(Change.VIALS_LOADED, A1, None)]
+        assert venue.zone.rack.supply(venue.clock) == ()
+        (remark,) = venue.zone.rack.remarks()
+        assert "GONE in slot 0 of A-1-1 (1 in all)" in remark
+
+    def test_what_another_vial_has_released_there_has_to_clear(self) -> None:
+        venue = Venue(SEA)
+        put(venue, vial())
+        venue.cue(1, lasts=1_000)
+        venue.at(1_500)
+        put(venue, vial(2, sku="PINE"))
+        assert skipped(venue.cue(2, PINE)) == {"clearing": 1}
+        venue.at(3_000)
+        assert targets(venue.cue(3, PINE)) == 1
+
+    def test_a_vial_that_stands_elsewhere_now_leaves_nothing_running_behind(self) -> None:
+        venue = Venue(SEA, PINE)
+        put(venue, vial())
+        venue.cue(1, lasts=5_000)
+        venue.at(1_000)
+        put(venue, vial(1, slot=1, left_s=99))
+        assert venue.open() == {}
+        assert [slot.scent for slot in venue.seat().slots] == [SEA, SEA]
+
+    def test_what_stands_in_the_wrong_slot_is_remarked_on(self) -> None:
+        venue = Venue(PINE, seats=2)
+        put(venue, vial(), vial(2, A2))
+        (remark,) = venue.zone.rack.remarks()
+        assert "SEABREEZE in slot 0 of A-1-1 (2 in all)" in remark
+
+    def test_beside_a_vial_a_slot_of_its_scent_without_one_is_not_used(self) -> None:
+        venue = Venue(SEA, SEA)
+        put(venue, vial(1), vial(2, slot=1))
+        take(venue, (A1, 0))
+        venue.cue(1)
+        assert venue.open() == {(A1, 1): 1.0}
+        venue.at(4_000)
+        venue.level(0.5)
+        assert venue.open() == {(A1, 1): 0.5}
+        take(venue, (A1, 1))
+        assert targets(venue.cue(2)) == 1, "as long as there are none, all slots are used"
+
+
 class TestLevels:
     def test_a_new_vial_is_written_once_and_then_whenever_it_has_given(self) -> None:
         venue = Venue(SEA, seats=2)
@@ -176,7 +259,7 @@ class TestLevels:
     def test_a_vial_that_stood_here_before_a_restart_is_neither_written_nor_told_of(self) -> None:
         venue = Venue(SEA)
         with venue.acting():
-            venue.zone.rack.restore([vial(left_s=40)])
+            venue.zone.rack.restore([vial(left_s=40)], venue.clock)
         assert left_s(venue) == 40
         assert stored_s(venue) == []
         assert changes(venue) == []

@@ -51,3 +51,7 @@ async def test_a_zone_is_told_of_vials_that_are_out_though_it_may_have_read_them
     out = (vial(1), vial(2))
     herald.proclaim([VialsUnloaded(ORDER, SKU, BATCH, out, Whereabouts.DISCARDED)])
     assert heard(mailbox) == [TakeVials(((SeatId("A-1-1"), 0), (SeatId("A-1-2"), 0)))]
+
+
+async def test_vials_of_a_zone_that_is_gone_are_as_they_are() -> None:
+    assert await Ushers({}).take(CLOSED, [vial(1, CLOSED)]) == (vial(1, CLOSED),)

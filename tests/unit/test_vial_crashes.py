@@ -20,7 +20,7 @@ from scentrt.domain.layout import ZonePlan
 from scentrt.domain.theatre import Zone
 from scentrt.domain.vials import Place, SeatedVial, VialId
 from tests.unit.venue import A1, A2, NOON, PINE, SEA, Venue, key, limits
-from tests.vials import seated
+from tests.vials import CATALOGUE, seated
 
 ZONE = ZoneId("A")
 GENEROUS = limits(minute_s=1_000_000, hour_s=1_000_000, clearing_ms=0)
@@ -50,8 +50,8 @@ class Crashes(RuleBasedStateMachine):
 
     def reopen(self, vials: list[SeatedVial], now_ms: float) -> None:
         seats = ZonePlan(ZONE, 1, 2, (SEA, PINE, SEA)).seats(GENEROUS, online=True)
-        zone = Zone(ZONE, seats, GENEROUS)
-        assert zone.rack.restore(vials) == 0
+        zone = Zone(ZONE, seats, GENEROUS, catalogue=CATALOGUE)
+        assert zone.rack.restore(vials, now_ms) == 0
         self.venue = Venue(zone=zone)
         self.venue.now = now_ms - NOON
 

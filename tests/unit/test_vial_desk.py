@@ -81,6 +81,11 @@ class House:
     def tables(self) -> Tables:
         return self.stage.tables
 
+    def desk_for(self, zone: ZonePlan) -> VialDesk:
+        """Return a desk of the same house as it is after its theatre file has changed."""
+        plan = replace(PLAN, zones=(zone,))
+        return VialDesk(plan, self.stage.bus, MemoryViews(self.stage.store.stock), self.zones)
+
     async def load(self, *seats: int, most: int | None = None) -> list[str]:
         """Load sea-breeze, at these seats or anywhere; return where it stands."""
         wanted = tuple(SeatId(f"A-1-{seat}") for seat in seats) or None
@@ -307,6 +312,26 @@ class TestUnloading:
     ) -> None:
         with pytest.raises(InvalidVials, match=sentence):
             await house.desk.unload(wish)
+
+    async def test_what_the_theatre_file_has_no_place_for_any_more_can_be_unloaded(
+        self, house: House
+    ) -> None:
+        await house.load(1, 2)
+        narrower = ZonePlan(A, 1, 1, (FOREST,))
+        for plan, wish in (
+            (narrower, Unload(A, Whereabouts.RETURNED, seats=(SeatId("A-1-2"),))),
+            (narrower, Unload(A, Whereabouts.RETURNED, scent=BREEZE)),
+        ):
+            assert len(await house.desk_for(plan).unload(wish)) == 1
+        await house.load(1, 2)
+        desk = house.desk_for(ZonePlan(ZoneId("Z"), 1, 1, (FOREST,)))
+        with pytest.raises(InvalidVials, match="slot: zone A has slots 0 to 0"):
+            await desk.unload(Unload(A, Whereabouts.RETURNED, slot=1))
+        with pytest.raises(InvalidVials, match="seats: A-9-9 is no seat of zone A with a vial"):
+            await desk.unload(Unload(A, Whereabouts.RETURNED, seats=(SeatId("A-9-9"),)))
+        assert len(await desk.unload(Unload(A, Whereabouts.RETURNED))) == 2
+        with pytest.raises(InvalidVials, match="there is no zone A"):
+            await desk.unload(Unload(A, Whereabouts.RETURNED))
 
     async def test_without_a_database_they_are_put_back(self, house: House) -> None:
         await house.load(1, 2)

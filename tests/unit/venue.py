@@ -23,6 +23,7 @@ from scentrt.domain.layout import ZonePlan
 from scentrt.domain.seats import Seat, Vial
 from scentrt.domain.theatre import Zone
 from tests.unit.devices import Devices
+from tests.vials import CATALOGUE
 
 NOON = 1_764_000_000_000.0
 """When these stories begin, on a whole minute as the server's clock counts."""
@@ -55,7 +56,7 @@ class Venue:
     ) -> None:
         limits = limits or Limits()
         row = ZonePlan(ZoneId("A"), 1, seats, scents).seats(limits, online=True)
-        self.zone = zone or Zone(ZoneId("A"), row, limits)
+        self.zone = zone or Zone(ZoneId("A"), row, limits, catalogue=CATALOGUE)
         self.devices = Devices()
         self.now = 0.0
         self.orders: list[Order] = []

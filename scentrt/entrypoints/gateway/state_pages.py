@@ -39,7 +39,8 @@ scents; what does not fit is left out."""
 def seats_per_page(house: House, zone: ZoneId, contents: Contents) -> int:
     """Return how many seats fit in each page of a zone, beside its supplies and refills."""
     scents = house.scents_of(zone)
-    scent = max(map(len, scents), default=hear.LONGEST_SCENT)
+    in_vials = (kind.scent for kind in house.plan.catalogue.kinds)
+    scent = max(map(len, (*scents, *in_vials))) if scents else hear.LONGEST_SCENT
     seat = len(zone) + len("-200-200") if scents else hear.LONGEST_NAME
     vial = 2 * min(contents.vial_name, LONGEST_STOCK_NAME)
     slot_bytes = SLOT_BYTES + BYTES_PER_CHARACTER * (scent + vial)

@@ -1,8 +1,11 @@
 """What may be looked at of a stock in memory, as far as vials and refills need it."""
 
+from dataclasses import replace
+from itertools import count
+
 from scentrt.domain.cues import Scent, ZoneId
 from scentrt.domain.names import OrderId, Sku
-from scentrt.domain.refills import RefillStatus, ZoneRefill
+from scentrt.domain.refills import RefillStatus, ZoneRefill, orderid_of
 from scentrt.domain.vials import TakenVial, VialId
 from scentrt.errors import StoreUnavailable
 from scentrt.service_layer.views import NO_VIAL, BatchView, ProductView, VialFilter
@@ -61,14 +64,16 @@ class MemoryRefills:
                 if key not in tables.lines:
                     now = each.become(RefillStatus.CANCELLED)
                 elif (ref := tables.allocations.get(key)) is not None:
-                    now = each.allocated(ref, tables.batches[ref].eta)
+                    eta = tables.batches[ref].eta
+                    now = replace(each, refill=replace(each.refill, batchref=ref, eta=eta))
             if now.is_open:
                 found.append(now)
         return tuple(found)
 
-    async def last_number(self, zone: ZoneId, sku: Sku) -> int:
+    async def next_number(self, zone: ZoneId, sku: Sku) -> int:
         theirs = (each for each in self.rows.values() if each.zone == zone)
-        return max((each.number for each in theirs if each.refill.sku == sku), default=0)
+        last = max((each.number for each in theirs if each.refill.sku == sku), default=0)
+        return next(n for n in count(last + 1) if orderid_of(zone, sku, n) not in self.rows)
 
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         if not self.writable or self.puts_left == 0:

@@ -189,10 +189,10 @@ class TakeVials(Message[tuple[SeatedVial, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class SetRefill(Message[None]):
-    """This is what has become of the refill of a scent; None: there is none any more."""
+    """This is what has become of the refill of a scent."""
 
     scent: Scent
-    refill: Refill | None
+    refill: Refill
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ refills = Table(
     Column("sku", Text, nullable=False),
     Column("number", Integer, CheckConstraint("number > 0"), nullable=False),
     Column("qty", Integer, CheckConstraint("qty > 0"), nullable=False),
+    Column("capacity_us", Integer, CheckConstraint("capacity_us >= 0"), nullable=False),
     Column(
         "status",
         Text,

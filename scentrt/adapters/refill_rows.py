@@ -1,13 +1,13 @@
 """What zones have ordered by themselves, in SQL."""
 
-from sqlalchemy import and_, case, func, insert, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import allocations, batches, order_lines, refills
 from scentrt.adapters.theatre_store import SqlTheatreStore
 from scentrt.domain.cues import Scent, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
-from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill
+from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, orderid_of
 
 # Who cancels the order of a refill cancels the refill: it says so by having no line any more.
 _STATUS = case(
@@ -25,6 +25,7 @@ _REFILLS = (
         refills.c.sku,
         refills.c.orderid,
         refills.c.qty,
+        refills.c.capacity_us,
         _STATUS.label("status"),
         allocations.c.batchref,
         batches.c.eta,
@@ -42,6 +43,7 @@ _REFILLS = (
     )
     .order_by(refills.c.orderid)
 )
+_IS_TAKEN = select(exists().where(refills.c.orderid == bindparam("of")))
 
 
 class SqlRefillStore:
@@ -54,9 +56,9 @@ class SqlRefillStore:
         """Return the refills for which there is a need, as they are by now."""
         return await self._store.read(read_refills, only_open=True)
 
-    async def last_number(self, zone: ZoneId, sku: Sku) -> int:
-        """Return the number of the last refill of a product in a zone; 0 before the first."""
-        return await self._store.read(_read_last_number, zone, sku)
+    async def next_number(self, zone: ZoneId, sku: Sku) -> int:
+        """Return the number of the next refill of a product in a zone, under which it is free."""
+        return await self._store.read(_read_next_number, zone, sku)
 
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         """Store a new refill, or one in the place of that of an order; on disk on return."""
@@ -92,14 +94,18 @@ async def read_refills(
                 None if row.batchref is None else BatchRef(row.batchref),
                 row.eta,
             ),
+            row.capacity_us,
         )
         for row in await connection.execute(asked)
     )
 
 
-async def _read_last_number(connection: AsyncConnection, zone: ZoneId, sku: Sku) -> int:
+async def _read_next_number(connection: AsyncConnection, zone: ZoneId, sku: Sku) -> int:
     last = select(func.max(refills.c.number)).where(refills.c.zone == zone, refills.c.sku == sku)
-    return await connection.scalar(last) or 0
+    number = 1 + (await connection.scalar(last) or 0)
+    while await connection.scalar(_IS_TAKEN, {"of": orderid_of(zone, sku, number)}):
+        number += 1
+    return number
 
 
 async def _write(connection: AsyncConnection, told: ZoneRefill, instead_of: OrderId | None) -> None:
@@ -111,6 +117,7 @@ async def _write(connection: AsyncConnection, told: ZoneRefill, instead_of: Orde
         "sku": refill.sku,
         "number": told.number,
         "qty": refill.qty,
+        "capacity_us": told.capacity_us,
         "status": refill.status.value,
     }
     if instead_of is None:

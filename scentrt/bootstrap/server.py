@@ -147,7 +147,7 @@ async def open_server(
             ushers.listen_to(herald)
             low_below = settings.refills.threshold_percent / 100
             clerk = RefillClerk(
-                plan.catalogue,
+                plan,
                 stock.bus,
                 stock.views,
                 SqlRefillStore(store),

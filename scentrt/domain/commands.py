@@ -73,6 +73,13 @@ class Allocate(OfProduct[BatchRef | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportUnknown(OfProduct[None]):
+    """Write to the stock team that a product is wanted of which no batch was ever made known."""
+
+    sku: Sku
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeBatchQuantity(OfBatch[None]):
     """Set how many a batch has."""
 

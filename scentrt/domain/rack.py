@@ -68,11 +68,12 @@ class Rack:
         self._standing: dict[VialId, _Standing] = {}
         # Those whose scent is not the planned one of their slot.
         self._misfits: dict[VialId, _Standing] = {}
-        self._low: set[Scent] = set()
+        # By scent that is low, what its vials could hold when it became so.
+        self._low: dict[Scent, int] = {}
         # By vial, how many readings of its device in a row have disagreed.
         self._doubts: dict[VialId, int] = {}
         self.refills: dict[Scent, Refill] = {}
-        """What the zone has ordered by itself, by scent."""
+        """What the zone has ordered by itself and still needs, by scent."""
         self.longest_name = 0
         """How many characters the SKU or the batch of a vial here had at most."""
         self._watched: tuple[ScentSupply, ...] | None = None
@@ -225,17 +226,19 @@ class Rack:
     def watch(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Say what has run low, and what no longer is; return the supply.
 
-        It is judged by what is in the vials, which only loading raises, so that no level makes it
-        go to and fro. A scent whose vials were all taken out stays as it was.
+        It is judged by what is in the vials, so that no level makes it go to and fro; and where a
+        scent is low, against what they could hold when it became so, since to take the empty ones
+        out puts no scent in. A scent whose vials were all taken out stays as it was.
         """
         supply = self._watched = self.supply(now_ms)
         for each in supply:
-            is_low, was_low = each.is_below(self._low_below), each.scent in self._low
+            was_low = each.scent in self._low
+            is_low = each.is_below(self._low_below, self._low.get(each.scent, 0))
             if is_low and not was_low:
-                self._low.add(each.scent)
+                self._low[each.scent] = each.capacity_us
                 self._bulletin.changed(Change.SUPPLY_LOW, None, now_ms, each.scent)
             elif was_low and not is_low:
-                self._low.discard(each.scent)
+                del self._low[each.scent]
                 self._bulletin.changed(Change.SUPPLY_RESTORED, None, now_ms, each.scent)
         return supply
 
@@ -273,12 +276,17 @@ class Rack:
         elif self._doubts.pop(id, 0) >= CONVINCING:
             self._bulletin.changed(Change.VIAL_AGREES, seat.id, now_ms, slot.scent)
 
-    def set_refill(self, scent: Scent, refill: Refill | None, now_ms: float) -> None:
-        """Know what has become of a scent's refill (None: there is none); say so if it is new."""
-        if refill is None:
-            self.refills.pop(scent, None)
-        elif refill != self.refills.get(scent):
+    def set_refill(self, scent: Scent, refill: Refill, now_ms: float) -> None:
+        """Know what has become of a scent's refill, and say so if it is new.
+
+        One that is met is over, and nothing to show any more.
+        """
+        if refill.status is RefillStatus.MET:
+            is_new = self.refills.pop(scent, None) is not None
+        else:
+            is_new = refill != self.refills.get(scent)
             self.refills[scent] = refill
+        if is_new:
             self._bulletin.changed(_CHANGE_BY_STATUS[refill.status], None, now_ms, scent)
 
 

@@ -39,13 +39,15 @@ class Refill:
 class ZoneRefill:
     """The refill of a zone; `number` counts what the zone has ordered of the product.
 
-    There is one for each need: from when a scent is low in a zone until it no longer is, whatever
-    becomes of the refill meanwhile.
+    There is one for each need: from when a scent is low in a zone until vials were loaded and it no
+    longer is, whatever becomes of the refill meanwhile. `capacity_us` is what the vials of the
+    scent could hold when the need came.
     """
 
     zone: ZoneId
     number: int
     refill: Refill
+    capacity_us: int
 
     @property
     def is_open(self) -> bool:
@@ -56,15 +58,20 @@ class ZoneRefill:
         """Return the same refill as it is from now on."""
         return replace(self, refill=replace(self.refill, status=status))
 
-    def allocated(self, batchref: BatchRef, eta: date | None) -> "ZoneRefill":
-        """Return the same refill with the batch from which it comes."""
-        return replace(self, refill=replace(self.refill, batchref=batchref, eta=eta))
+    def is_met_by(self, supply: ScentSupply, slots: int, low_below: float) -> bool:
+        """Say whether the need has ended with what is there now.
+
+        It is held against what there was room for when the need came, since to take empty vials out
+        puts no scent in; but never against more than the zone's `slots` of the scent have room for.
+        """
+        room_us = slots * supply.capacity_us // max(1, supply.vials)
+        return not supply.is_below(low_below, min(self.capacity_us, room_us))
 
     def instead(
         self, kind: VialKind, number: int, status: RefillStatus = RefillStatus.WANTED
     ) -> "ZoneRefill":
         """Return the same need, met by another product or under another number."""
-        return _refill(self.zone, kind, number, self.refill.qty, status)
+        return _refill(self.zone, kind, number, self.refill.qty, status, self.capacity_us)
 
 
 def wanted(zone: ZoneId, supply: ScentSupply, kind: VialKind, number: int) -> ZoneRefill:
@@ -72,7 +79,16 @@ def wanted(zone: ZoneId, supply: ScentSupply, kind: VialKind, number: int) -> Zo
 
     The id of its order is made of what it is for, so that asking for it twice is one order.
     """
-    return _refill(zone, kind, number, max(1, supply.low), RefillStatus.WANTED)
+    qty = max(1, supply.low)
+    return _refill(zone, kind, number, qty, RefillStatus.WANTED, supply.capacity_us)
+
+
+def orderid_of(zone: ZoneId, sku: Sku, number: int) -> OrderId:
+    """Return the id of the order of a refill.
+
+    It may be that of another zone's with another product, since names may have dashes in them.
+    """
+    return OrderId(f"refill-{zone}-{sku}-{number}")
 
 
 def next_choice(catalogue: Catalogue, refill: Refill) -> VialKind | None:
@@ -84,7 +100,8 @@ def next_choice(catalogue: Catalogue, refill: Refill) -> VialKind | None:
 
 
 def _refill(
-    zone: ZoneId, kind: VialKind, number: int, qty: int, status: RefillStatus
+    zone: ZoneId, kind: VialKind, number: int, qty: int, status: RefillStatus, capacity_us: int
 ) -> ZoneRefill:
-    orderid = OrderId(f"refill-{zone}-{kind.sku}-{number}")
-    return ZoneRefill(zone, number, Refill(kind.scent, kind.sku, orderid, qty, status))
+    orderid = orderid_of(zone, kind.sku, number)
+    refill = Refill(kind.scent, kind.sku, orderid, qty, status)
+    return ZoneRefill(zone, number, refill, capacity_us)

@@ -128,6 +128,9 @@ class ScentSupply:
     vials: int
     low: int
 
-    def is_below(self, part: float) -> bool:
-        """Say whether less than this part of what the vials can hold is left."""
-        return self.left_us < part * self.capacity_us
+    def is_below(self, part: float, held_us: int = 0) -> bool:
+        """Say whether less than this part is left of what the vials can hold.
+
+        Or of `held_us`, where that is more: what vials could hold that were taken out since.
+        """
+        return self.left_us < part * max(self.capacity_us, held_us)

@@ -24,6 +24,7 @@ from scentrt.domain.commands import (
     PlaceOrder,
     ReceiveBatch,
     RegisterCustomer,
+    ReportUnknown,
     UnloadVials,
 )
 from scentrt.domain.events import (
@@ -88,6 +89,14 @@ async def allocate(command: Allocate, uow: AbstractUnitOfWork) -> BatchRef | Non
     ref = (await _product(command.sku, uow)).allocate(line)
     uow.changes.count_on(command.orderid)
     return ref
+
+
+async def report_unknown(command: ReportUnknown, uow: AbstractUnitOfWork) -> None:
+    """Write to the stock team that a product is missing, unless it has come to be known."""
+    if await uow.products.get(command.sku) is None:
+        uow.outgoing.mail_stock_team(
+            f"Out of stock for {command.sku}, of which no batch was ever made known"
+        )
 
 
 async def change_batch_quantity(command: ChangeBatchQuantity, uow: AbstractUnitOfWork) -> None:
@@ -336,6 +345,7 @@ Handler: TypeAlias = Callable[[Any, AbstractUnitOfWork], Awaitable[Any]]
 COMMAND_HANDLERS: Mapping[type, Handler] = {
     CreateBatch: add_batch,
     Allocate: allocate,
+    ReportUnknown: report_unknown,
     ChangeBatchQuantity: change_batch_quantity,
     ChangeBatchEta: change_batch_eta,
     ReceiveBatch: receive_batch,

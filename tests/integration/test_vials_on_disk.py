@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from scentrt.domain.commands import (
     UnloadVials,
 )
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.names import BatchRef, OrderId
+from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import RefillStatus, wanted
 from scentrt.domain.vials import Loaded, Place, ScentSupply, VialKind, Whereabouts
 from scentrt.errors import TooFewVials, UnitRefused, VialsTaken
@@ -135,7 +136,9 @@ class TestRefills:
             await bus.handle(Allocate(orderid, SEA, 3))
             ordered = self.refill.become(RefillStatus.ORDERED)
             await refills.put(ordered, orderid)
-            assert await refills.open_refills() == (ordered.allocated(B1, date(2026, 3, 2)),)
+            assert await refills.open_refills() == (
+                replace(ordered, refill=replace(ordered.refill, batchref=B1, eta=date(2026, 3, 2))),
+            )
         async with open_stock(path) as (store, bus):
             refills = SqlRefillStore(store)
             await bus.handle(CancelOrder(orderid))
@@ -146,9 +149,21 @@ class TestRefills:
             assert cancelled.refill.status is RefillStatus.CANCELLED
             await refills.put(cancelled.become(RefillStatus.MET), orderid)
             assert await refills.open_refills() == ()
-            assert await refills.last_number(A, SEA) == 1
+            assert await refills.next_number(A, SEA) == 2
             [met] = await store.read(read_refills, zone=A)
             assert met.refill.status is RefillStatus.MET
+
+    async def test_the_next_number_is_one_under_which_no_refill_is_ordered(
+        self, path: Path
+    ) -> None:
+        long, short = Sku("B-C"), Sku("C")
+        async with open_stock(path) as (store, _):
+            refills = SqlRefillStore(store)
+            supply = ScentSupply(BREEZE, 1, 100, 4, 3)
+            await refills.put(wanted(A, supply, VialKind(long, BREEZE), 1), None)
+            assert await refills.next_number(ZoneId("A-B"), short) == 2
+            await refills.put(wanted(ZoneId("A-B"), supply, VialKind(short, BREEZE), 2), None)
+            assert await refills.next_number(A, long) == 3
 
     async def test_there_is_one_refill_for_a_need(self, path: Path) -> None:
         async with open_stock(path) as (store, _):

@@ -340,6 +340,20 @@ class TestRunningDry:
             venue.zone.rack.watch(venue.clock)
         assert changes(venue) == [(Change.SUPPLY_RESTORED, None, SEA)]  # at 20 of 100 it is not low
 
+    def test_what_is_low_stays_so_when_empty_vials_are_taken_out(self) -> None:
+        venue = Venue(SEA, seats=2)
+        put(venue, vial(1, left_s=3), vial(2, A2, left_s=25))
+        with venue.acting():
+            venue.zone.rack.watch(venue.clock)
+        take(venue, (A1, 0))
+        changes(venue)
+        for loaded, said in ((), []), ((vial(3),), [(Change.SUPPLY_RESTORED, None, SEA)]):
+            put(venue, *loaded)
+            changes(venue)
+            with venue.acting():
+                venue.zone.rack.watch(venue.clock)
+            assert changes(venue) == said
+
     def test_a_level_that_comes_and_goes_does_not_make_the_supply_go_to_and_fro(self) -> None:
         venue = Venue(SEA)
         put(venue, vial(left_s=20.2))

@@ -1,8 +1,9 @@
 """A zone that runs dry orders vials, once for each need, and hears what becomes of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import pytest
 import trio
@@ -19,9 +20,11 @@ from scentrt.domain.commands import (
     ImportBatches,
 )
 from scentrt.domain.cues import Scent, ZoneId
+from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import BatchRef, OrderId, Sku
-from scentrt.domain.refills import Refill, RefillStatus, next_choice, wanted
+from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, next_choice, wanted
 from scentrt.domain.vials import Catalogue, ScentSupply, VialKind
+from scentrt.errors import UnitRefused
 from scentrt.service_layer.deliveries import Kind
 from tests.goods import LATER, PINE, SEA, TODAY
 from tests.memory_stock import MemoryUnitOfWork
@@ -30,15 +33,27 @@ from tests.memory_views import MemoryRefills, MemoryViews
 from tests.stock_stage import StagedUnit, StockStage, open_stock
 
 A, B = ZoneId("A"), ZoneId("B")
-BREEZE = Scent("sea-breeze")
+BREEZE, FOREST = Scent("sea-breeze"), Scent("forest")
 ECO = Sku("SEA-ECO")
 CATALOGUE = Catalogue([VialKind(SEA, BREEZE), VialKind(ECO, BREEZE)])
+PLAN = TheatrePlan(
+    "Roxy", tuple(ZonePlan(zone, 1, 10, (BREEZE,)) for zone in (A, B)), (), CATALOGUE
+)
 B1, B2 = BatchRef("b-1"), BatchRef("b-2")
 REFILL = OrderId("refill-A-SEA-BREEZE-1")
 
 
 def supply(percent: float, vials: int = 10, low: int = 4) -> ScentSupply:
     return ScentSupply(BREEZE, round(percent * vials), 100 * vials, vials, low)
+
+
+def house_of(*zones: ZoneId) -> TheatrePlan:
+    """Return a house whose zones have two scents, of one product each."""
+    return TheatrePlan(
+        "Roxy",
+        tuple(ZonePlan(zone, 1, 10, (BREEZE, FOREST)) for zone in zones),
+        catalogue=Catalogue([VialKind(SEA, BREEZE), VialKind(ECO, FOREST)]),
+    )
 
 
 class TestRules:
@@ -59,18 +74,68 @@ class TestRules:
         assert next_choice(CATALOGUE, former.refill) == VialKind(SEA, BREEZE)
 
 
+class SlowToNote(MemoryRefills):
+    """A store in which something happens while it notes that a refill is out of stock."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
+        if refill.refill.status is RefillStatus.OUT_OF_STOCK and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        await super().put(refill, instead_of)
+
+
+class SlowToLook(MemoryRefills):
+    """A store in which something happens while what was found is on its way."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def open_refills(self) -> tuple[ZoneRefill, ...]:
+        found = await super().open_refills()
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return found
+
+
+class PickyRefills(MemoryRefills):
+    """A store that takes no refill of some zones."""
+
+    refused: frozenset[ZoneId] = frozenset()
+
+    async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
+        if refill.zone in self.refused:
+            raise UnitRefused("UNIQUE constraint failed")
+        await super().put(refill, instead_of)
+
+
 @dataclass
 class Office:
-    """A clerk at work. `told` has what zones were told, in order."""
+    """A clerk at work. `said` has all that zones were told, in order, `told` what was new of it."""
 
     stage: StockStage
     store: MemoryRefills
     clerk: RefillClerk
-    told: list[tuple[ZoneId, Refill]] = field(default_factory=list)
+    said: list[tuple[ZoneId, Refill]] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[tuple[ZoneId, Refill]]:
+        known: dict[tuple[ZoneId, Scent], Refill] = {}
+        new = []
+        for zone, refill in self.said:
+            if known.get((zone, refill.scent)) != refill:
+                new.append((zone, refill))
+                known[zone, refill.scent] = refill
+        return new
 
     async def report(self, percent: float, zone: ZoneId = A, low: int = 4) -> None:
         """Let a zone say what it has, and see everything done that follows."""
-        self.clerk.report(zone, (supply(percent, low=low),))
+        await self.say(supply(percent, low=low), zone)
+
+    async def say(self, what: ScentSupply, zone: ZoneId = A) -> None:
+        """Let a zone say what it has of a scent, and see everything done that follows."""
+        self.clerk.report(zone, (what,))
         await self.settle()
 
     async def settle(self) -> None:
@@ -101,23 +166,24 @@ async def open_office(
     refills: MemoryRefills | None = None,
     unit: type[MemoryUnitOfWork] = MemoryUnitOfWork,
     low_below: float = 0.2,
+    plan: TheatrePlan = PLAN,
 ) -> AsyncIterator[Office]:
     herald, memory = Herald(lambda: 0.0), memory or MemoryStore()
     async with open_stock(memory, unit, herald.proclaim) as stage:
         store = refills or MemoryRefills(memory.stock)
-        told: list[tuple[ZoneId, Refill]] = []
+        said: list[tuple[ZoneId, Refill]] = []
         clerk = RefillClerk(
-            CATALOGUE,
+            plan,
             stage.bus,
             MemoryViews(memory.stock),
             store,
             low_below,
-            lambda zone, refill: told.append((zone, refill)),
+            lambda zone, refill: said.append((zone, refill)),
         )
         clerk.listen_to(herald)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(clerk.run)
-            yield Office(stage, store, clerk, told)
+            yield Office(stage, store, clerk, said)
             nursery.cancel_scope.cancel()
 
 
@@ -156,6 +222,42 @@ class TestOrdering:
         assert office.words == ["wanted", "ordered", "met"]
         await office.report(19)
         assert list(office.allocated) == [REFILL, "refill-A-SEA-BREEZE-2"]
+
+    async def test_no_vial_that_is_taken_out_meets_a_need_or_makes_another(
+        self, office: Office
+    ) -> None:
+        await office.say(ScentSupply(BREEZE, 28, 200, 2, 1))
+        await office.say(ScentSupply(BREEZE, 25, 100, 1, 0))
+        await office.say(ScentSupply(BREEZE, 14, 100, 1, 1))
+        assert office.words == ["wanted", "ordered"]
+        await office.say(ScentSupply(BREEZE, 114, 200, 2, 1))
+        assert office.words[-1] == "met"
+        assert list(office.allocated) == [REFILL]
+
+    async def test_a_need_is_known_for_what_it_was_after_a_restart(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = MemoryRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10))
+            await office.say(ScentSupply(BREEZE, 28, 200, 2, 1))
+        async with open_office(memory, refills) as office:
+            await office.say(ScentSupply(BREEZE, 25, 100, 1, 0))
+            assert office.words == ["ordered"]
+
+    async def test_a_zone_that_has_fewer_slots_by_now_is_full_with_as_many_vials(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = MemoryRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10))
+            await office.report(10)
+        smaller = replace(PLAN, zones=(ZonePlan(A, 1, 1, (BREEZE,)),))
+        async with open_office(memory, refills, plan=smaller) as office:
+            await office.say(ScentSupply(BREEZE, 100, 100, 1, 0))
+            assert office.words == ["ordered", "met"]
 
     async def test_each_zone_has_its_own_needs(self, office: Office) -> None:
         await office.report(10)
@@ -223,6 +325,44 @@ class TestOutOfStock:
         assert office.last.batchref is not None
         assert len(office.allocated) == len(office.store.rows) == 1
 
+    async def test_stock_that_arrives_while_it_is_noted_that_there_is_none_is_ordered(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = SlowToNote(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 0))
+            refills.meanwhile = partial(office.stage.bus.handle, CreateBatch(B2, SEA, 100))
+            await office.report(5)
+            assert (office.words[-1], office.allocated) == ("ordered", {REFILL: B2})
+
+    async def test_a_batch_that_is_put_off_while_it_is_looked_at_is_looked_at_again(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = SlowToLook(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10, TODAY))
+            await office.report(5)
+            assert office.last.eta == TODAY
+            refills.meanwhile = partial(office.stage.bus.handle, ChangeBatchEta(B1, LATER))
+            await office.stage.handle(ChangeBatchEta(B1, None))
+            await office.settle()
+            assert office.last.eta == LATER
+
+    async def test_the_stock_team_hears_of_a_product_that_was_never_there(
+        self, autojump_clock: MockClock
+    ) -> None:
+        async with open_office() as office:
+            await office.report(5)
+            assert office.words[-1] == "out-of-stock"
+            said = [delivery.payload for delivery in office.stage.tables.deliveries]
+            assert [sku in letter for sku, letter in zip((SEA, ECO), said, strict=True)] == [
+                True
+            ] * 2
+            await office.report(4)
+            assert office.mails == 2
+
     async def test_when_somebody_gives_up_his_it_is_ordered(self, office: Office) -> None:
         await office.stage.handle(Allocate(OrderId("o-1"), SEA, 10))
         await office.report(10)
@@ -277,7 +417,75 @@ class TestWhatBecomesOfIt:
         assert list(office.allocated) == ["refill-A-SEA-BREEZE-2"]
 
 
+class TestZones:
+    async def test_a_zone_that_reports_is_told_again_of_its_refills(self, office: Office) -> None:
+        """It may have crashed since, with what it was told in its mailbox."""
+        await office.report(10)
+        before = office.said[-1]
+        office.said.clear()
+        office.clerk.report(B, ())
+        await office.settle()
+        assert office.said == []
+        office.clerk.report(A, ())
+        await office.settle()
+        assert office.said == [before]
+        await office.report(50)
+        office.said.clear()
+        office.clerk.report(A, ())
+        await office.settle()
+        assert office.words == ["met"]
+
+    @pytest.mark.parametrize(
+        "later",
+        [
+            replace(PLAN, zones=PLAN.zones[1:]),
+            replace(PLAN, zones=(replace(PLAN.zones[0], slots=(FOREST,)),)),
+        ],
+    )
+    async def test_nothing_is_ordered_for_slots_that_are_no_more(
+        self, autojump_clock: MockClock, later: TheatrePlan
+    ) -> None:
+        memory = MemoryStore()
+        refills = MemoryRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.report(10)
+        async with open_office(memory, refills, plan=later) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10))
+            await office.report(5)
+            assert (office.told, office.allocated) == ([], {})
+        async with open_office(memory, refills) as office:
+            await office.settle()
+            assert office.allocated == {REFILL: B1}
+
+    async def test_two_zones_whose_orders_would_be_called_alike_have_one_each(
+        self, autojump_clock: MockClock
+    ) -> None:
+        long_sku, short_sku = Sku("B-C"), Sku("C")
+        zones = tuple(ZonePlan(ZoneId(id), 1, 10, (BREEZE, FOREST)) for id in ("A", "A-B"))
+        catalogue = Catalogue([VialKind(long_sku, BREEZE), VialKind(short_sku, FOREST)])
+        async with open_office(plan=TheatrePlan("Roxy", zones, (), catalogue)) as office:
+            await office.stage.handle(CreateBatch(B1, long_sku, 10), CreateBatch(B2, short_sku, 10))
+            await office.say(supply(0))
+            await office.say(replace(supply(0), scent=FOREST), ZoneId("A-B"))
+            assert office.allocated == {"refill-A-B-C-1": B1, "refill-A-B-C-2": B2}
+
+
 class TestFailures:
+    async def test_a_need_that_cannot_be_noted_holds_up_no_other(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = PickyRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10))
+            refills.refused = frozenset({A})
+            office.clerk.report(A, (supply(0),))
+            await office.report(0, B)
+            assert list(office.allocated) == ["refill-B-SEA-BREEZE-1"]
+            refills.refused = frozenset()
+            await trio.sleep(10)
+            assert len(office.allocated) == 2
+
     async def test_without_a_database_it_is_tried_again(
         self, office: Office, autojump_clock: MockClock
     ) -> None:
@@ -302,15 +510,11 @@ class TestFailures:
     async def test_a_product_that_fails_holds_up_no_other(
         self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with open_office(unit=StagedUnit) as office:
+        async with open_office(unit=StagedUnit, plan=house_of(A)) as office:
             await office.stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, ECO, 10))
-            office.clerk._catalogue = Catalogue(  # noqa: SLF001  # another house
-                [VialKind(SEA, BREEZE), VialKind(ECO, Scent("forest"))]
-            )
             try:
                 StagedUnit.broken = frozenset({SEA})
-                forest = replace(supply(0), scent=Scent("forest"))
-                office.clerk.report(A, (supply(0), forest))
+                office.clerk.report(A, (supply(0), replace(supply(0), scent=FOREST)))
                 await office.settle()
                 assert list(office.allocated) == ["refill-A-SEA-ECO-1"]
             finally:

@@ -1,6 +1,7 @@
 """A zone's vials, over commands, restarts, crashes and an outage of the database."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import trio
@@ -321,8 +322,12 @@ class TestSupplies:
             assert changes(stage) == [(Change.REFILL_WANTED, None)]
             await stage.crash()
             assert (await page(stage)).refills == (REFILL,)
-            stage.ref.tell(SetRefill(SEA, None), urgent=True)
+            changes(stage)
+            met = replace(REFILL, status=RefillStatus.MET)
+            for _ in range(2):
+                stage.ref.tell(SetRefill(SEA, met), urgent=True)
             assert (await page(stage)).refills == ()
+            assert changes(stage) == [(Change.REFILL_MET, None)]
 
 
 async def test_what_a_device_says_of_its_slots_is_seen_and_a_disagreement_told(

@@ -4,14 +4,14 @@ It knows the house: which slots a product fits into, and which of them are free.
 order has is decided by its product.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 
-from scentrt.domain.commands import LoadVials, UnloadVials
+from scentrt.domain.commands import MOST_VIALS, LoadVials, UnloadVials
 from scentrt.domain.cues import NO_SCENT, Scent, SeatId, ZoneId
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import OrderId, Sku
@@ -25,8 +25,8 @@ from scentrt.service_layer.views import VialFilter, VialViews
 class Load:
     """Have vials of an order stand in slots of a zone.
 
-    With `seats` at all of these, or nothing happens. Without, wherever there is room, as many as
-    there are, and at most `most`.
+    With `seats` at all of these, or nothing happens; that is `MOST_VIALS` at most. Without,
+    wherever there is room, as many as there are, and at most `most`.
     """
 
     orderid: OrderId
@@ -66,12 +66,16 @@ class VialKeeper(Protocol):
           StockError: there are no such vials, and why; or there is no room.
           ActorError: too much waits there.
           StoreUnavailable: the database is away. In all these cases nothing has changed, but for
-            `ActorCrashed`, after which it may be done or not.
+            `ActorCrashed`, after which it may be done or not; and of a whole zone, which is loaded
+            in parts of `MOST_VIALS`, some may stand there: to ask for the same again does the rest.
         """
         ...
 
     async def unload(self, wish: Unload) -> tuple[SeatedVial, ...]:
-        """Unload vials; the answer is which, with what was left in them. Raises as `load` does."""
+        """Unload vials; the answer is which, with what was left in them. Raises as `load` does.
+
+        Many are unloaded in parts as well.
+        """
         ...
 
 
@@ -124,22 +128,50 @@ class VialDesk:
         if wish.seats is not None and wish.most is not None:
             raise InvalidVials("most", "is for a whole zone; name so many seats instead")
         seats = plan.seat_ids() if wish.seats is None else _seats(plan, wish.seats)
-        slots_there = [Place(plan.id, seat, slot) for seat in seats for slot in slots]
+        places = [Place(plan.id, seat, slot) for seat in seats for slot in slots]
+        if wish.seats is not None and len(places) > MOST_VIALS:
+            raise InvalidVials(
+                "seats",
+                f"{len(places):,} vials are too many to be loaded all or none: name seats for at "
+                f"most {MOST_VIALS:,} at a time, or load the whole zone",
+            )
         async with self._turns[plan.id]:
             standing = {taken.vial.place: taken for taken in await self._standing(plan.id)}
+            theirs = [
+                place
+                for place in places
+                if place in standing and _is_of(standing[place], wish.orderid, wish.sku)
+            ]
+            free = [place for place in places if place not in standing]
             if wish.seats is None:
-                places = _room(slots_there, standing, wish.orderid, wish.sku)[: wish.most]
-                least = 1
-                if not places:
+                if not theirs and not free:
                     raise NoFreeSlot(plan.id, kind.scent)
-            else:
-                places, least = slots_there, len(slots_there)
-                for place in places:
-                    if place in standing and not _is_of(standing[place], wish.orderid, wish.sku):
-                        raise SlotTaken(place.seat, place.slot)
+                return await self._load_in_parts(wish, kind, theirs, free)
+            if len(theirs) + len(free) < len(places):
+                others = set(places).difference(theirs, free)
+                first = next(place for place in places if place in others)
+                raise SlotTaken(first.seat, first.slot)
             return await self._bus.handle(
-                LoadVials(wish.sku, wish.orderid, tuple(places), least, kind.capacity_us)
+                LoadVials(wish.sku, wish.orderid, tuple(places), len(places), kind.capacity_us)
             )
+
+    async def _load_in_parts(
+        self, wish: Load, kind: VialKind, theirs: list[Place], free: list[Place]
+    ) -> Loaded:
+        """Load wherever there is room: where vials of the line stand already, and what is free."""
+        places = (theirs + free)[: wish.most]
+        vials: list[SeatedVial] = []
+        left = 0
+        for start in range(0, len(places), MOST_VIALS):
+            if start >= len(theirs) and start > 0 and left == 0:
+                break
+            part, least = tuple(places[start : start + MOST_VIALS]), 1 if start == 0 else 0
+            loaded = await self._bus.handle(
+                LoadVials(wish.sku, wish.orderid, part, least, kind.capacity_us)
+            )
+            vials += loaded.vials
+            left = loaded.left
+        return Loaded(tuple(vials), left)
 
     async def unload(self, wish: Unload) -> tuple[SeatedVial, ...]:
         """Unload vials."""
@@ -188,19 +220,25 @@ class VialDesk:
         self, zone: ZoneId, vials: Sequence[SeatedVial], to: Whereabouts
     ) -> tuple[SeatedVial, ...]:
         out = {vial.id: vial for vial in await self._zones.take(zone, vials)}
-        waiting: dict[Sku, list[SeatedVial]] = {}
+        by_sku: dict[Sku, list[SeatedVial]] = {}
         for vial in vials:
-            waiting.setdefault(vial.sku, []).append(out.get(vial.id, vial))
+            by_sku.setdefault(vial.sku, []).append(out.get(vial.id, vial))
+        waiting = deque(
+            (sku, theirs[start : start + MOST_VIALS])
+            for sku, theirs in by_sku.items()
+            for start in range(0, len(theirs), MOST_VIALS)
+        )
         done: list[SeatedVial] = []
         with trio.CancelScope(shield=True):  # so that what became of it is known
             try:
-                for sku in tuple(waiting):
-                    levels = tuple((vial.id, vial.left_us) for vial in waiting[sku])
+                while waiting:
+                    sku, part = waiting[0]
+                    levels = tuple((vial.id, vial.left_us) for vial in part)
                     put_away = await self._bus.handle(UnloadVials(sku, levels, to))
                     done += put_away
-                    del waiting[sku]
+                    waiting.popleft()
             except BaseException as error:
-                rest = [vial for vials in waiting.values() for vial in vials]
+                rest = [vial for _, part in waiting for vial in part]
                 if isinstance(error, ActorCrashed):  # it may be done or not
                     rest = await self._those_that_stand(zone, rest)
                 self._zones.put(rest)
@@ -245,16 +283,6 @@ def _seats(plan: ZonePlan, wanted: Sequence[SeatId]) -> list[SeatId]:
             problem = f"{seat} is no seat of zone {plan.id}, whose last one is {known[-1]}"
             raise InvalidVials("seats", problem)
     return list(dict.fromkeys(wanted))
-
-
-def _room(
-    places: Sequence[Place], standing: dict[Place, TakenVial], orderid: OrderId, sku: Sku
-) -> list[Place]:
-    """Return where vials of a line stand already, and then what is free."""
-    theirs = [
-        place for place in places if place in standing and _is_of(standing[place], orderid, sku)
-    ]
-    return theirs + [place for place in places if place not in standing]
 
 
 def _is_of(taken: TakenVial, orderid: OrderId, sku: Sku) -> bool:

@@ -81,12 +81,15 @@ batches = Table(
 )
 
 # The key begins with the SKU, so that the lines of a product lie together and are read together.
+# `taken` is how many vials were ever taken from a line.
 order_lines = Table(
     "order_lines",
     metadata,
     Column("sku", Text, ForeignKey("products.sku"), primary_key=True),
     Column("orderid", Text, primary_key=True, index=True),
     Column("qty", Integer, CheckConstraint("qty > 0"), nullable=False),
+    Column("taken", Integer, nullable=False, server_default="0"),
+    CheckConstraint("taken BETWEEN 0 AND qty", name="no_more_vials_than_the_line_has"),
     sqlite_with_rowid=False,
 )
 
@@ -277,7 +280,8 @@ undelivered = Table(
     Column("reason", Text, nullable=False),
 )
 
-# The database itself adds up what is allocated, and so refuses what a batch does not have.
+# The database itself adds up what is allocated and which vials are taken, and so refuses what a
+# batch or a line does not have.
 _TRIGGERS = (
     """
     CREATE TRIGGER line_allocated AFTER INSERT ON allocations BEGIN
@@ -303,9 +307,7 @@ _TRIGGERS = (
     """,
     """
     CREATE TRIGGER vial_taken AFTER INSERT ON vials BEGIN
-        SELECT RAISE(ABORT, 'more vials than the line has')
-            WHERE (SELECT count(*) FROM vials WHERE sku = NEW.sku AND orderid = NEW.orderid) >
-                (SELECT qty FROM order_lines WHERE sku = NEW.sku AND orderid = NEW.orderid);
+        UPDATE order_lines SET taken = taken + 1 WHERE sku = NEW.sku AND orderid = NEW.orderid;
         SELECT RAISE(ABORT, 'a vial of a line that is not on that batch') WHERE NOT EXISTS (
             SELECT 1 FROM allocations
             WHERE orderid = NEW.orderid AND sku = NEW.sku AND batchref = NEW.batchref);

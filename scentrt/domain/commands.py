@@ -11,6 +11,9 @@ from scentrt.domain.vials import Loaded, Place, SeatedVial, VialId, Whereabouts
 MOST_BATCHES = 5_000
 """Batches in one import: they are stored in one transaction, in which everybody else waits."""
 
+MOST_VIALS = 1_000
+"""Vials that are loaded or unloaded at once, likewise: some fifty milliseconds."""
+
 R = TypeVar("R")
 
 

@@ -68,9 +68,9 @@ def load(
 ) -> None:
     """Load vials of an order into free slots of a zone.
 
-    With --seat at all of these seats, or nothing happens; without it wherever there is room, as
-    many as the order has. What was returned is used first. What stands there already counts, so
-    that the same command again changes nothing.
+    With --seat at all of these seats, or nothing happens; that is for 1,000 vials at most. Without
+    it wherever there is room, as many as the order has. What was returned is used first. What
+    stands there already counts, so that the same command again changes nothing.
     """
     from scentrt.actors.vial_desk import Load
 

@@ -298,8 +298,8 @@ ALLOCATED = "INSERT INTO allocations (sku, orderid, batchref) VALUES "
     [
         ("UPDATE batches SET purchased_quantity = 3 WHERE reference = 'b-1'", "CHECK"),
         ("UPDATE products SET version_number = -1", "CHECK"),
-        ("INSERT INTO order_lines VALUES ('SEA-BREEZE', 'o-9', 0)", "CHECK"),
-        ("INSERT INTO order_lines VALUES ('TAR', 'o-9', 1)", "FOREIGN KEY"),
+        ("INSERT INTO order_lines VALUES ('SEA-BREEZE', 'o-9', 0, 0)", "CHECK"),
+        ("INSERT INTO order_lines VALUES ('TAR', 'o-9', 1, 0)", "FOREIGN KEY"),
         ("DELETE FROM order_lines WHERE orderid = 'o-1'", "FOREIGN KEY"),
         ("DELETE FROM batches WHERE reference = 'b-1'", "FOREIGN KEY"),
         (ALLOCATED + "('SEA-BREEZE', 'o-1', 'b-1')", "UNIQUE"),

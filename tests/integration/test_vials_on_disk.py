@@ -108,6 +108,16 @@ async def test_whoever_cancels_while_vials_are_taken_is_refused_by_the_database(
             await store.commit_unit(cancelling)
 
 
+async def test_the_database_gives_no_more_vials_than_a_line_has(path: Path) -> None:
+    async with open_stock(path) as (_, bus):
+        await load_three(bus)
+    vial = "INSERT INTO vials VALUES (NULL, ?, 'o-1', 'b-1', 'A', ?, 0, 'discarded', 1, 1)"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(vial, [SEA, "A-2-1"])
+        with pytest.raises(sqlite3.IntegrityError, match="no_more_vials_than_the_line_has"):
+            connection.execute(vial, [SEA, "A-2-2"])
+
+
 async def test_no_vial_is_taken_of_a_line_that_is_being_cancelled(path: Path) -> None:
     async with open_stock(path) as (_, bus):
         loaded = await load_three(bus)

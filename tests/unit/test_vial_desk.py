@@ -11,9 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from scentrt.actors.herald import Herald
 from scentrt.actors.vial_desk import ClosedHouse, Load, Unload, VialDesk
-from scentrt.domain.commands import Allocate, CreateBatch
+from scentrt.domain.commands import MOST_VIALS, Allocate, ChangeBatchQuantity, CreateBatch
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.events import VialsLoaded
+from scentrt.domain.events import VialsLoaded, VialsUnloaded
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.vials import Catalogue, SeatedVial, VialId, VialKind, Whereabouts
@@ -33,7 +33,7 @@ from tests.memory_stock import MemoryUnitOfWork, Tables
 from tests.memory_views import MemoryViews
 from tests.stock_stage import StagedUnit, StockStage, open_stock
 
-A, O1, O2 = ZoneId("A"), OrderId("o-1"), OrderId("o-2")
+A, B1, O1, O2 = ZoneId("A"), BatchRef("b-1"), OrderId("o-1"), OrderId("o-2")
 BREEZE, FOREST, TAR = Scent("sea-breeze"), Scent("forest"), Scent("tar")
 FULL_US = 100
 UNSEEN = Sku("NEVER-SEEN")
@@ -75,6 +75,7 @@ class House:
 
     stage: StockStage
     desk: VialDesk
+    herald: Herald
     zones: Zones = field(default_factory=Zones)
 
     @property
@@ -108,12 +109,12 @@ async def open_house(unit: type[MemoryUnitOfWork] = MemoryUnitOfWork) -> AsyncIt
     async with open_stock(new_unit=unit, proclaim=herald.proclaim) as stage:
         desk = VialDesk(PLAN, stage.bus, MemoryViews(stage.store.stock), zones)
         await stage.handle(
-            CreateBatch(BatchRef("b-1"), SEA, 100),
+            CreateBatch(B1, SEA, 100),
             CreateBatch(BatchRef("b-2"), PINE, 100),
             Allocate(O1, SEA, 10),
             Allocate(O2, PINE, 2),
         )
-        yield House(stage, desk, zones)
+        yield House(stage, desk, herald, zones)
 
 
 @pytest.fixture
@@ -156,6 +157,33 @@ class TestLoading:
         for _ in "123":
             assert await house.load(2, 3) == ["A-1-2", "A-1-3"]
         assert len(house.tables.vials) == 3
+
+    async def test_many_are_loaded_and_unloaded_in_parts(self, house: House) -> None:
+        most = MOST_VIALS + 500
+        plan = replace(PLAN, zones=(ZonePlan(A, 15, most // 15 + 1, (BREEZE,)),))
+        parts: list[int] = []
+        house.herald.add(
+            lambda event, _: parts.append(len(event.vials)), VialsLoaded, VialsUnloaded
+        )
+        desk = VialDesk(plan, house.stage.bus, MemoryViews(house.stage.store.stock), house.zones)
+        await house.stage.handle(ChangeBatchQuantity(B1, 9_000), Allocate(O2, SEA, most))
+        for _ in "12":
+            loaded = await desk.load(Load(O2, SEA, A))
+            assert (len(loaded.vials), loaded.left) == (most, 0)
+            assert parts == [MOST_VIALS, 500]
+        assert len(await desk.unload(Unload(A, Whereabouts.RETURNED))) == most
+        assert parts[2:] == [MOST_VIALS, 500]
+        assert len((await desk.load(Load(O2, SEA, A, None, MOST_VIALS + 1))).vials) == parts[4] + 1
+
+    async def test_more_seats_are_not_named_than_can_be_served_all_or_none(
+        self, house: House
+    ) -> None:
+        zone = ZonePlan(A, 2, MOST_VIALS // 4 + 1, (BREEZE, BREEZE))
+        views = MemoryViews(house.stage.store.stock)
+        desk = VialDesk(replace(PLAN, zones=(zone,)), house.stage.bus, views, house.zones)
+        with pytest.raises(InvalidVials, match="seats: 1,004 vials are too many"):
+            await desk.load(Load(O1, SEA, A, tuple(zone.seat_ids())))
+        assert house.tables.vials == {}
 
     async def test_what_stands_there_of_another_order_is_in_the_way(self, house: House) -> None:
         await house.stage.handle(Allocate(O2, SEA, 9))

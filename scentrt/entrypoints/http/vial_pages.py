@@ -117,10 +117,11 @@ class VialPages:
     async def load(self, request: Request) -> Response:
         """Take vials out of the stock for an order's line, and have them stand in slots of a zone.
 
-        With `seats`, at all of these or nothing happens; without, wherever the zone has room, as
-        many as there are, or `most`. What was returned is used first. Those of the line that stand
-        there already count, so that the same once more changes nothing. `left` is how many more it
-        has. A line from which vials were taken stays on its batch.
+        With `seats`, at all of these or nothing happens, and at most 1,000 at a time; without,
+        wherever the zone has room, as many as there are, or `most`. What was returned is used
+        first. Those of the line that stand there already count, so that the same once more changes
+        nothing. `left` is how many more it has. A line from which vials were taken stays on its
+        batch.
         """
         wish = await read(LoadWish, request)
         loaded = await self._vials.load(wish.wish())

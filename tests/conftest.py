@@ -2,14 +2,13 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 from pytest_trio.plugin import automark
 
@@ -17,7 +16,6 @@ from scentrt.adapters.dispensers.memory import MemoryDispensers
 from scentrt.bootstrap import Airwaves, Server, open_server
 from scentrt.config import load_settings
 from scentrt.domain.cues import ZoneId
-from scentrt.entrypoints.http.document import complete_document
 from tests.wakeful_clock import run
 
 settings.register_profile("suite", max_examples=100, deadline=None)
@@ -52,22 +50,6 @@ def require(program: str, package: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_document() -> Iterator[None]:
-    """Make the OpenAPI document once for all servers: it is half the work of starting one."""
-    made: dict[bool, dict[str, Any]] = {}
-
-    def complete_once(app: FastAPI, *, protected: bool) -> None:
-        if protected not in made:
-            complete_document(app, protected=protected)
-            made[protected] = app.openapi()
-        app.openapi = lambda: made[protected]  # type: ignore[method-assign]  # FastAPI's own advice
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scentrt.entrypoints.http.app.complete_document", complete_once)
-        yield
 
 
 @dataclass(frozen=True, slots=True)

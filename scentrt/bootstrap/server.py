@@ -297,7 +297,6 @@ def tune_process() -> None:
     What is there by then lives as long as the process, so the garbage collector need not look at
     it again; and the database's thread gives the interpreter back within half a millisecond.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
     sys.setswitchinterval(0.0005)

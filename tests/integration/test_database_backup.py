@@ -78,6 +78,7 @@ def test_one_that_is_made_while_a_server_writes_is_of_the_moment_when_it_was_beg
     def wait_for_more(_done: int = 0, _of: int = 0) -> None:
         so_far = deliveries_of(path)
         while (now := deliveries_of(path)) == so_far:
+            assert process.poll() is None, "whoever writes has ended"
             time.sleep(0.001)
         counts.append(now)
 

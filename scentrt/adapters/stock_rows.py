@@ -2,15 +2,23 @@
 
 The order of the statements is the one in which every constraint holds at every step: what goes
 goes first, since what comes may need its place.
+
+SQLAlchemy words the statements, once. They are executed by the driver itself: to look at each value
+again, and to go over to the driver's thread for each cursor and back, is most of what a commit
+costs. So the values are such as SQLite has.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import date
+from functools import cache
 from typing import Any, TypeAlias
 
+import aiosqlite
 from sqlalchemy import Select, Table, bindparam, delete, exists, func, literal, select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Delete, UpdateBase
 
@@ -30,7 +38,7 @@ from scentrt.adapters.orm import (
 from scentrt.domain.names import OrderId
 from scentrt.domain.orders import Order
 from scentrt.domain.vials import TakenVial, Whereabouts
-from scentrt.errors import OrdersCancelled, UnitRefused
+from scentrt.errors import OrdersCancelled, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Unsettled
 from scentrt.service_layer.deliveries import Kind
 
@@ -117,19 +125,24 @@ async def write_units(connection: AsyncConnection, units: Sequence[Changes]) -> 
 
     Raises:
       UnitRefused: one of them does not fit what is stored. The caller has to roll back.
-      IntegrityError: likewise.
+      StoreUnavailable: the database is locked, full or broken. Likewise.
     """
+    driver: aiosqlite.Connection | None
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None, "it is connected"
     try:
-        await _Writer(connection).write(units)
-    except DataError as error:
-        raise UnitRefused(str(error.orig)) from error
+        await _Writer(driver).write(units)
+    except (sqlite3.IntegrityError, sqlite3.DataError) as error:
+        raise UnitRefused(str(error)) from error
     except (OverflowError, UnicodeError) as error:  # what SQLite has no room for
         raise UnitRefused(str(error)) from error
+    except sqlite3.Error as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 class _Writer:
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, driver: aiosqlite.Connection) -> None:
+        self._driver = driver
 
     async def write(self, units: Sequence[Changes]) -> None:
         await self._check_orders(units)
@@ -181,9 +194,9 @@ class _Writer:
                     "reference": batch.ref,
                     "sku": batch.sku,
                     "told_quantity": batch.qty,
-                    "told_eta": batch.eta,
+                    "told_eta": _iso(batch.eta),
                     "purchased_quantity": batch.qty,
-                    "eta": batch.eta,
+                    "eta": _iso(batch.eta),
                 }
                 for unit in units
                 for batch in unit.new_batches.values()
@@ -195,7 +208,7 @@ class _Writer:
         )
         await self._each(
             _SET_ETA,
-            [{"ref": ref, "when": eta} for unit in units for ref, eta in unit.etas.items()],
+            [{"ref": ref, "when": _iso(eta)} for unit in units for ref, eta in unit.etas.items()],
         )
 
     async def _write_what_comes(self, units: Sequence[Changes]) -> None:
@@ -291,8 +304,7 @@ class _Writer:
         )
 
     async def _insert(self, table: Table, rows: list[Row]) -> None:
-        if rows:
-            await self._connection.execute(insert(table), rows)
+        await self._some(_insert_into(table), rows)
 
     async def _each(self, statement: UpdateBase, rows: list[Row]) -> None:
         """Execute a statement that must find every one of its rows."""
@@ -303,13 +315,36 @@ class _Writer:
     async def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
         if not orderids:
             return ()
-        asked = {"orderids": json.dumps(orderids)}
-        return list(await self._connection.scalars(question, asked))
+        text, constants = _worded(question, ("orderids",))
+        asked = constants | {"orderids": json.dumps(orderids)}
+        return [orderid for (orderid,) in await self._driver.execute_fetchall(text, asked)]
 
     async def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
         if not rows:
             return 0
-        return (await self._connection.execute(statement, rows)).rowcount
+        text, constants = _worded(statement, tuple(rows[0]))
+        if constants:
+            rows = [constants | row for row in rows]
+        return (await self._driver.executemany(text, rows)).rowcount
+
+
+@cache
+def _insert_into(table: Table) -> UpdateBase:
+    return insert(table)
+
+
+@cache
+def _worded(statement: UpdateBase | Select[Any], names: tuple[str, ...]) -> tuple[str, Row]:
+    """Return a statement's text for rows that have these values, and the values it has itself."""
+    dialect = sqlite.dialect(paramstyle="named")
+    compiled = statement.compile(dialect=dialect, column_keys=names)
+    return str(compiled), {
+        name: value for name, value in compiled.params.items() if name not in names
+    }
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _keys(removed: Iterable[Iterable[LineKey]]) -> list[Row]:

@@ -123,7 +123,7 @@ async def test_a_night_that_is_killed_at_any_moment_loses_a_second_and_no_vial_a
         f"the most lost at once {max(each.levels for each in lost)} of the levels, "
         f"{max(each.journal for each in lost)} of the journal"
     )
-    assert nights.counted > 20 * KILLS, "there was something to lose"
+    assert nights.counted > 5 * KILLS, "there was something to lose"
     assert max(each.levels for each in lost) > 0
     async with serve(tmp_path, *options) as server, server.operator() as desk:
         shown = {

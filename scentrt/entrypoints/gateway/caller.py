@@ -21,6 +21,11 @@ MAX_MESSAGE: Final = 64 * 1024
 CLOSE_WITHIN_S: Final = 1.0
 """How long a peer has for the closing handshake before its socket is simply closed."""
 
+PINGS_PER_SILENCE: Final = 3
+
+NOTED_EVERY_S: Final = 0.01
+"""How often a sign of life puts the end off: not with each of a thousand messages a second."""
+
 GOING_AWAY, POLICY, TOO_LARGE, INTERNAL = 1001, 1008, 1009, 1011
 
 BROKEN: Final = frozenset({1002, 1006, 1007, TOO_LARGE})
@@ -39,18 +44,40 @@ class Hangup(Exception):
 class Caller:
     """A client at the other end of a WebSocket, whoever it may turn out to be."""
 
+    __slots__ = (
+        "_hangup",
+        "_max_silence_s",
+        "_note_at",
+        "_turnstile",
+        "_ws",
+        "codec",
+        "left_cleanly",
+        "scope",
+        "stream",
+    )
+
     def __init__(
-        self, ws: WebSocketConnection, turnstile: Turnstile, stream: FrameStream, codec: Codec
+        self,
+        ws: WebSocketConnection,
+        turnstile: Turnstile,
+        stream: FrameStream,
+        codec: Codec,
+        max_silence_s: float,
     ) -> None:
         self.stream = stream
         self.codec = codec
         self.scope = trio.CancelScope()
-        """What talks with this client runs in here, so that anybody can end it."""
+        """What talks with this client runs in here, so that anybody can end it, and silence does.
+
+        A whole message counts as a sign of life, and so does a pong.
+        """
         self.left_cleanly = False
         self._ws = ws
         self._turnstile = turnstile
-        self._heard_at = trio.current_time()
+        self._max_silence_s = max_silence_s
+        self._note_at = 0.0
         self._hangup: Hangup | None = None
+        self._note_life()
 
     def tell(self, message: say.ServerMessage) -> None:
         """Say something; never waits."""
@@ -62,7 +89,7 @@ class Caller:
         Raises `ConnectionClosed`, and `Hangup` for a message that is too large.
         """
         data = await self._ws.get_message()
-        self._heard_at = trio.current_time()
+        self._note_life()
         # trio-websocket counts characters, the contract bytes.
         size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
         if size > MAX_MESSAGE:
@@ -70,30 +97,22 @@ class Caller:
         self._turnstile.excuse(size)
         return data
 
-    async def keep_alive(self, max_silence_s: float) -> None:
-        """Ping the client now and then, and hang up on one who is silent for too long.
-
-        A whole message counts as a sign of life, and so does a pong.
-        """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ping, max_silence_s / 3)
-            while True:
-                await trio.sleep_until(self._heard_at + max_silence_s)
-                if trio.current_time() >= self._heard_at + max_silence_s:
-                    break
-            self.hang_up(POLICY, f"nothing was heard for {max_silence_s:g} s")
-            nursery.cancel_scope.cancel()
-
-    async def _ping(self, pause_s: float) -> None:
-        """Wait for one pong after the other, however long each takes.
+    async def keep_alive(self) -> None:
+        """Ping the client now and then, and wait for one pong after the other, however long.
 
         The pings are empty, since so is the pong of a client that sends one unasked.
         """
         with suppress(ConnectionClosed):
             while True:
                 await self._ws.ping(b"")
-                self._heard_at = trio.current_time()
-                await trio.sleep(pause_s)
+                self._note_life()
+                await trio.sleep(self._max_silence_s / PINGS_PER_SILENCE)
+
+    def _note_life(self) -> None:
+        now = trio.current_time()
+        if now >= self._note_at:
+            self._note_at = now + NOTED_EVERY_S
+            self.scope.deadline = self._note_at + self._max_silence_s
 
     def hang_up(self, code: int, reason: str) -> None:
         """End the connection, from whatever task; the first reason counts."""
@@ -111,6 +130,8 @@ class Caller:
     async def close(self) -> None:
         """Take leave with the code of the hang-up, for a second at most whatever the peer does."""
         hangup = self._hangup or Hangup(GOING_AWAY, "")
+        if self._hangup is None and self.scope.cancelled_caught:
+            hangup = Hangup(POLICY, f"nothing was heard for {self._max_silence_s:g} s")
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await self._ws.aclose(hangup.code, hangup.reason)
             # After a message that is too large, a peer that still sends it must be let finish, or
@@ -125,7 +146,7 @@ class Caller:
 
 
 async def shake_hands(
-    nursery: trio.Nursery, stream: FrameStream, doorkeeper: Doorkeeper
+    nursery: trio.Nursery, stream: FrameStream, doorkeeper: Doorkeeper, max_silence_s: float
 ) -> Caller | None:
     """Do the opening handshake; None where it was refused, or given up by the other side.
 
@@ -150,7 +171,7 @@ async def shake_hands(
     codec, subprotocol = choose_codec(request.proposed_subprotocols)
     ws = await request.accept(subprotocol=subprotocol)
     turnstile.open(ws)
-    return Caller(ws, turnstile, stream, codec)
+    return Caller(ws, turnstile, stream, codec, max_silence_s)
 
 
 def _origin(request: WebSocketRequest) -> str | None:

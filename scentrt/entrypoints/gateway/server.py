@@ -144,14 +144,15 @@ class Gateway:
     async def _serve(self, tcp: trio.SocketStream) -> None:
         stream = FrameStream.adopt(tcp)
         deadline = trio.current_time() + HELLO_WITHIN_S
+        max_silence_s = self._settings.max_silence_ms / 1000
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.run)
                 caller = None
                 with trio.move_on_at(deadline):
-                    caller = await shake_hands(nursery, stream, self._doorkeeper)
+                    caller = await shake_hands(nursery, stream, self._doorkeeper, max_silence_s)
                 if caller is not None:
-                    nursery.start_soon(caller.keep_alive, self._settings.max_silence_ms / 1000)
+                    nursery.start_soon(caller.keep_alive)
                     await self._converse(caller, deadline)
                 nursery.cancel_scope.cancel()
         except* Exception as group:  # noqa: BLE001 (the boundary of one connection)

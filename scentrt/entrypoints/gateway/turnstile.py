@@ -47,6 +47,18 @@ class Turnstile(trio.abc.Stream):
     Then frames. Of what belongs to no message, only so much is let in a second.
     """
 
+    __slots__ = (
+        "_asked",
+        "_early",
+        "_head",
+        "_noise",
+        "_noted_at",
+        "_opened",
+        "_stream",
+        "_waiting",
+        "_ws",
+    )
+
     def __init__(self, stream: FrameStream, waiting: trio.CancelScope) -> None:
         self._stream = stream
         self._waiting = waiting

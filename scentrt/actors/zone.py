@@ -207,6 +207,9 @@ class ZoneActor:
             with trio.move_on_after(STOP_WITHIN_S, shield=True):
                 await self._end(zone)
             raise
+        except Exception:
+            self._save_vials(zone)
+            raise
         finally:
             self._is_open = False
             self._dispensers.halt(None, [seat.id for seat in zone.seats])
@@ -263,6 +266,18 @@ class ZoneActor:
     def _record_vials(self, zone: Zone, now_ms: float) -> None:
         levels, journal = zone.rack.take_levels(), zone.take_journal(now_ms)
         self._ledger.record_vials(self.id, levels, journal, zone.take_journal_lost())
+
+    def _save_vials(self, zone: Zone) -> None:
+        """Hand over what a zone that has crashed knew of its vials; its doses are presumed.
+
+        What it stumbled over may be in the way here too. The crash itself is what is to be told.
+        """
+        try:
+            now_ms = self._clock.now_ms()
+            zone.break_off(now_ms)
+            self._record_vials(zone, now_ms)
+        except Exception:
+            log.exception("zone %s: what its vials have given of late is lost", self.id)
 
     async def _end(self, zone: Zone) -> None:
         now_ms = self._clock.now_ms()

@@ -115,13 +115,13 @@ class Journal:
 
     def flow(self, seat: Seat, slot: Slot, run: Run, now_ms: float) -> None:
         """Note that a step of a level begins in a slot; one of its owner's may end with that."""
-        flow = self._flows.get(slot)
-        if flow is not None and flow.run.owner == run.owner:
+        flow, source = self._flows.get(slot), source_of(slot)
+        if flow is not None and flow.run.owner == run.owner and flow.source == source:
             flow.count(now_ms)
             flow.run, flow.counted_us = run, 0
             return
         self._ebb(slot, now_ms)
-        self._flows[slot] = _Flow(seat.id, source_of(slot), run)
+        self._flows[slot] = _Flow(seat.id, source, run)
 
     def close(self, seat: Seat, slot: Slot, reason: Ended, everybody: int, now_ms: float) -> None:
         """Note that what runs in a slot is about to end early."""

@@ -113,9 +113,12 @@ class Levels:
             self.end(standing.key, now_ms)
 
     def end_stopped(self, owner: OwnerId | None, now_ms: float) -> None:
-        """End those levels of an owner, or of all, of which a stop has left nothing."""
+        """End those levels of an owner, or of all, of which a stop has left nothing.
+
+        Those of which there was nothing before stand on, as they were told.
+        """
         for standing in self._of(owner):
-            if not any(standing.key in slot.parts for slot in standing.places):
+            if standing.places and not any(standing.key in slot.parts for slot in standing.places):
                 self.end(standing.key, now_ms)
 
     def advance(self, now_ms: float) -> None:

@@ -284,8 +284,8 @@ class Zone:
         if settings == before:
             return settings
         self._seating.settle(id, settings)
-        self._halt(lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms)
-        self._levels.end_stopped(None, now_ms)
+        if self._halt(lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms):
+            self._levels.end_stopped(None, now_ms)
         if settings.opted_out > before.opted_out or settings.averse_to - before.averse_to:
             # Whatever a slow dispenser still has before it, since it cannot tell the scents apart.
             self._bulletin.withdraw((id,))
@@ -401,6 +401,11 @@ class Zone:
         as a spray may, where that is more.
         """
         self._seating.presume(from_ms, to_ms, min(now_ms, to_ms + self.limits.max_spray_ms))
+
+    def break_off(self, now_ms: float) -> None:
+        """End what runs, as the dispensers do when this zone has crashed."""
+        for seat in self.seats:
+            self._close_all(seat, now_ms)
 
     def restarted(self, now_ms: float) -> None:
         """Say that whatever ran here has ended with the zone's former life."""

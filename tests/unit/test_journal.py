@@ -124,6 +124,17 @@ def test_levels_of_two_owners_are_two_entries() -> None:
     assert [(e.owner, e.dose_us) for e in take(venue)] == [(GAME, 100_000), (FILM, 100_000)]
 
 
+def test_what_a_level_gives_of_another_vial_is_an_entry_of_its_own() -> None:
+    venue = loaded(B1)
+    venue.level(1.0, ttl=100)
+    venue.at(200)
+    venue.seat().slots[0].vial = Vial(100 * US_PER_S, SKU, B2)
+    venue.at(300)
+    venue.level(1.0, ttl=500)
+    venue.at(900)
+    assert [(e.batchref, e.dose_us) for e in take(venue)] == [(B1, 100_000), (B2, 500_000)]
+
+
 def test_a_level_that_a_cue_displaces_has_given_what_it_gave_by_then() -> None:
     venue = Venue(SEA)
     venue.level(1.0, ttl=2_000)

@@ -4,7 +4,7 @@ import pytest
 
 from scentrt.domain.cues import Target
 from scentrt.domain.events import ACTIVE, ENDED, Ended, LevelChanged, ScentEnded, ScentLevelled
-from scentrt.domain.seat_settings import SeatSettings
+from scentrt.domain.seat_settings import SeatChange, SeatSettings
 from tests.unit.venue import A1, A2, FILM, GAME, PINE, SEA, Venue, limits, skipped, targets
 
 FIRST = Target(seats=(A1,))
@@ -191,6 +191,18 @@ def test_a_level_is_refused_for_the_reasons_of_a_cue(reason: str) -> None:
     venue.level(0.5, PINE if reason == "no-such-scent" else SEA)
     assert states(venue) == [reason]
     assert venue.devices.breaths == []
+
+
+def test_a_level_that_is_refused_stands_on_whatever_is_set_or_stopped_elsewhere() -> None:
+    venue = Venue(SEA, seats=2)
+    for seat, change in ((A1, SeatChange(opted_out=True)), (A2, SeatChange(gain=1.5))):
+        with venue.acting():
+            venue.zone.set_seat(seat, change, venue.clock)
+        venue.level(0.5, to=(A1,), ttl=3_000)
+        venue.at(venue.now + 100)
+    assert states(venue) == ["opted-out"]
+    venue.stop(to=(A2,))
+    assert states(venue) == []
 
 
 def test_a_level_for_nobody_is_offline() -> None:

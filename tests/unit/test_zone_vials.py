@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 import trio
@@ -21,8 +22,9 @@ from scentrt.actors.messages import (
 from scentrt.actors.zone import MAILBOX_CAPACITY
 from scentrt.domain.cues import CueKey, SeatId
 from scentrt.domain.doses import US_PER_S
-from scentrt.domain.events import Change, ZoneChanged
+from scentrt.domain.events import Change, Ended, ZoneChanged
 from scentrt.domain.names import OrderId, Sku
+from scentrt.domain.rack import Rack
 from scentrt.domain.refills import Refill, RefillStatus
 from scentrt.domain.vials import SeatedVial
 from scentrt.errors import ActorCrashed, Busy
@@ -92,7 +94,7 @@ class TestLevels:
         async with stage.play():
             assert await left_s(stage) == [98.5] * 6
 
-    async def test_after_a_crash_of_the_zone_the_levels_are_those_last_handed_to_the_ledger(
+    async def test_a_crash_of_the_zone_costs_nothing_of_what_it_knew_of_its_vials(
         self, stage: Stage, autojump_clock: MockClock
     ) -> None:
         async with stage.play():
@@ -101,12 +103,30 @@ class TestLevels:
             stage.store.writable = False  # which makes no difference
             await stage.targets(stage.cue(2, duration_ms=1_000))
             await trio.sleep(1)
-            await stage.targets(stage.cue(3, duration_ms=300))
+            await stage.targets(stage.cue(3, duration_ms=800))
+            await trio.sleep(0.3)
             await stage.crash()
-            assert await left_s(stage) == [98] * 6
+            assert await left_s(stage) == [97.7] * 6, "what ran was closed, and saved the rest"
             stage.store.writable = True
             await trio.sleep(5)
-            assert stored_s(stage) == [98] * 6
+            assert stored_s(stage) == [97.7] * 6
+            lines = [line.entry for _, line in stage.store.journal if line.entry.scent == SEA]
+            assert sum(entry.dose_us for entry in lines) == pytest.approx(6 * 2.3 * US_PER_S)
+            assert lines[-1].ended is Ended.RESTARTED
+
+    async def test_a_zone_that_stumbles_over_its_vials_is_back_all_the_same(
+        self, stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stumble(*_: object) -> NoReturn:
+            raise RuntimeError
+
+        async with stage.play():
+            await stage.targets(stage.cue(1, duration_ms=500))
+            await trio.sleep(1.1)
+            with monkeypatch.context() as patch:
+                patch.setattr(Rack, "take_levels", stumble)
+                await stage.crash()
+            assert await left_s(stage) == [99.5] * 6
 
     async def test_after_a_kill_the_levels_are_those_on_disk(
         self, stage: Stage, autojump_clock: MockClock
@@ -185,7 +205,7 @@ class TestComingAndGoing:
             stage.store.seated[vial.id] = vial
             await stage.crash()
             stage.ref.tell(PutVials((vial, *stage.store.seated.values())), urgent=True)
-            assert await left_s(stage) == [98] * 6
+            assert await left_s(stage) == [98.9] * 6
             assert [change for change, _ in changes(stage)] == [
                 Change.VIALS_LOADED,
                 Change.RESTARTED,
@@ -243,7 +263,7 @@ class TestSprays:
             await stage.crash()
             stage.dispensers.speak()
             stage.ref.tell(NotTold(CueKey(GAME, "nobody's"), stage.seats), urgent=True)
-            assert await left_s(stage) == [98] * 6
+            assert await left_s(stage) == [98.9] * 6
 
 
 class TestJournal:

@@ -5,9 +5,9 @@ import trio
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.actors.vial_book import Line
 from scentrt.domain.cues import SeatId, ZoneId
-from scentrt.domain.seat_settings import SeatSettings
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import SeatedVial, VialId
-from scentrt.errors import StoreUnavailable
+from scentrt.errors import StoreUnavailable, UnitRefused
 from tests.memory_stock import MemoryStock
 
 ENOUGH = 1_000_000
@@ -20,7 +20,8 @@ class MemoryStore:
     `seated` are the vials that stand in seats, and `journal` is what was released, by zone.
     `readable` and `writable` switch the failures, `commits_left` is after how many commits they
     begin to fail, `commit_s` how long a commit takes. `commits`
-    are those that succeeded; `attempted_at` has the time of every one, failed or not. `stock` is
+    are those that succeeded; settings of the seats in `refuses` are not taken;
+    `attempted_at` has the time of every one, failed or not. `stock` is
     what units of work change.
     """
 
@@ -32,10 +33,11 @@ class MemoryStore:
         self.commits: list[Writes] = []
         self.attempted_at: list[float] = []
         self.stock = MemoryStock()
+        self.refuses: set[SeatId] = set()
         self.seated: dict[VialId, SeatedVial] = {}
         self.journal: list[tuple[ZoneId, Line]] = []
         self._panicked = False
-        self._settings: dict[ZoneId, dict[SeatId, SeatSettings]] = {}
+        self._settings: dict[ZoneId, dict[SeatId, SeatChange]] = {}
         self._rows: dict[ZoneId, dict[tuple[SeatId, int], int]] = {}
         self._marks: dict[ZoneId, tuple[float, bool]] = {}
 
@@ -55,7 +57,7 @@ class MemoryStore:
         await self._answer(able=self.readable)
         return tuple(vial for vial in self.seated.values() if vial.place.zone == zone)
 
-    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         await self._answer(able=self.readable)
         return dict(self._settings.get(zone, {}))
 
@@ -64,6 +66,8 @@ class MemoryStore:
         with trio.CancelScope(shield=True):  # like a real one, it finishes what it has begun
             await trio.sleep(self.commit_s)
         await self._answer(able=self.writable and self.commits_left > 0)
+        if any(seat in self.refuses for _, seat, _ in writes.settings):
+            raise UnitRefused("CHECK constraint failed")
         self.commits_left -= 1
         if writes.units:
             self.stock.commit(writes.units)

@@ -130,9 +130,10 @@ class House:
     def seats_after(self, after: SeatId) -> Iterator[SeatId]:
         """Return the seats behind one, in the order of the house, or all of them after nothing.
 
-        Goggles come last, in the order of their last arrival. Raises `UnknownSeat`.
+        Goggles come last, by name, since they may come anew between two pages. Raises
+        `UnknownSeat`.
         """
-        seats = iter([*self._zone_of, *self.guests])
+        seats = iter([*self._zone_of, *sorted(self.guests)])
         if after:
             self.zone_of(after)
             for seat in seats:
@@ -156,8 +157,12 @@ class House:
 
     def check_scent(self, scent: Scent) -> None:
         """Raise `UnknownScent` where no zone carries the scent, nor any goggles."""
-        if scent not in self._scents and not self.guests.carry(scent):
+        if not self.carries(scent):
             raise UnknownScent(scent)
+
+    def carries(self, scent: Scent) -> bool:
+        """Say whether a zone carries the scent, or any goggles."""
+        return scent in self._scents or self.guests.carry(scent)
 
     def seats_meant(self, zone: ZoneId, seats: tuple[SeatId, ...] | None) -> int:
         """Return how many seats a part of a target has, as far as is known without asking."""

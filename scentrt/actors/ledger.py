@@ -28,7 +28,7 @@ from scentrt.actors.tray import Tray, WaitingUnit
 from scentrt.actors.vial_book import Line, VialBook, ZoneVials
 from scentrt.domain.cues import OwnerId, SeatId, ZoneId
 from scentrt.domain.journal import JournalEntry
-from scentrt.domain.seat_settings import SeatSettings
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import SeatedVial, VialLevel
 from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
@@ -75,7 +75,7 @@ class TheatreStore(Protocol):
         """Return the vials that stand in a zone."""
         ...
 
-    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         """Return what is set for seats of a zone."""
         ...
 
@@ -94,13 +94,15 @@ class TheatreStore(Protocol):
 class LedgerHealth:
     """How the writing goes: `behind_ms` is the age of the oldest thing that is not on disk.
 
-    `lost_rows` of doses and `lost_lines` of the journal were given up, since too much waited.
+    `lost_rows` of doses and `lost_lines` of the journal were given up, since too much waited. What
+    is set for `refused_seats` cannot be stored, and holds as long as the server runs.
     """
 
     behind_ms: float
     failing: bool
     lost_rows: int
     lost_lines: int = 0
+    refused_seats: int = 0
 
 
 class _Attempt:
@@ -158,6 +160,7 @@ class Ledger:
             self._failing_since is not None,
             self._lost_rows,
             self._lost_lines,
+            self._settings.refused,
         )
 
     def record_doses(
@@ -226,15 +229,21 @@ class Ledger:
         self._panicked = panicked
         await self._attempted()
 
-    def record_settings(self, zone: ZoneId, seat: SeatId, settings: SeatSettings) -> None:
+    def record_settings(self, zone: ZoneId, seat: SeatId, settings: SeatChange) -> None:
         """Take what is set for a seat; never waits. The newest is what is stored."""
         self._settings.record(zone, seat, settings)
         self._work.set()
 
     async def settings_stored(self, zone: ZoneId, seat: SeatId) -> None:
-        """Wait until what was set for a seat is on disk; raises as `set_panicked` does."""
+        """Wait until what was set for a seat is on disk; raises as `set_panicked` does.
+
+        Or `UnitRefused`: the database does not take it, and it is not tried again. It holds until
+        the server ends.
+        """
         while self._settings.has(zone, seat):
             await self._attempted()
+        if self._settings.is_refused(zone, seat):
+            raise UnitRefused(f"the database does not take what is set for {seat}")
 
     async def commit(self, changes: Changes) -> None:
         """Store a unit of work, in one transaction with what else waits; on disk on return.
@@ -285,7 +294,7 @@ class Ledger:
             book = self._vial_books.get(zone)
             return stored if book is None else book.laid_over(stored)
 
-    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         """Return what is set for seats of a zone, on disk or not yet; raises as `doses` does."""
         async with self._turn:
             return self._settings.laid_over(zone, await self._store.settings(zone))
@@ -353,6 +362,8 @@ class Ledger:
         try:
             await self._store.commit(writes)
         except UnitRefused as refused:
+            if writes.panicked is not None:  # nothing that could be left out: it is tried again
+                raise StoreUnavailable(str(refused)) from refused
             if not writes.doses and not writes.vials and len(units) == 1:
                 units[0].end(refused)
             else:
@@ -369,6 +380,12 @@ class Ledger:
                 await self._store.commit(Writes(doses=writes.doses, vials=writes.vials))
         except UnitRefused as refused:
             wrong = refused
+        for row in writes.settings:
+            try:
+                await self._store.commit(Writes(settings=(row,)))
+            except UnitRefused as refused:
+                logger.error("what is set for %s is not stored: %s", row[1], refused)  # noqa: TRY400
+                self._settings.refuse(row)
         for unit in units:
             try:
                 await self._store.commit(Writes(units=(unit.changes,)))

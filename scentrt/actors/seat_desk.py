@@ -14,9 +14,9 @@ import trio
 from scentrt.actors.house import House
 from scentrt.actors.ledger import Ledger
 from scentrt.actors.messages import ReadSeats, SetSeat
-from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.seat_settings import SeatChange, SeatSettings
-from scentrt.errors import StoredLater, StoreUnavailable, UnknownSeat
+from scentrt.errors import StoredLater, StoreUnavailable, UnitRefused, UnknownScent, UnknownSeat
 
 STORED_WITHIN_S = 1.0
 """How long a change waits to be on disk before it is answered; it is in effect before."""
@@ -52,6 +52,7 @@ class SeatKeeper(Protocol):
           UnknownSeat: nobody is called so; nothing has changed.
           UnknownScent: nobody could ever be averse to it here; nothing has changed.
           StoredLater: it is in effect, and will be stored when the database takes it.
+          StoreUnavailable: it is in effect until the server ends; the database does not take it.
         """
         ...
 
@@ -79,9 +80,8 @@ class SeatDesk:
     async def change(self, seat: SeatId, change: SeatChange) -> SeatCard:
         """Set something for a seat; see `SeatKeeper`."""
         zone = self._house.zone_of(seat)
-        for scent in sorted(change.averse_to or ()):
-            if not self._house.plan.catalogue.of_scent(scent):
-                self._house.check_scent(scent)
+        if change.averse_to:
+            await self._check(seat, change.averse_to)
         settings = await self._house.zone(zone).ask(SetSeat(seat, change), urgent=True)
         if settings is None:
             raise UnknownSeat(seat)
@@ -89,11 +89,20 @@ class SeatDesk:
         with trio.move_on_after(STORED_WITHIN_S):
             try:
                 await self._ledger.settings_stored(zone, seat)
+            except UnitRefused as error:
+                raise StoreUnavailable(f"{error}; it holds until the server ends") from error
             except StoreUnavailable as error:
                 why = str(error)
             else:
                 return SeatCard(zone, seat, settings)
         raise StoredLater(why)
+
+    async def _check(self, seat: SeatId, averse_to: frozenset[Scent]) -> None:
+        """Refuse scents that nobody has; but what is set already may be set again."""
+        strangers = {scent for scent in averse_to if not self._house.carries(scent)}
+        if strangers:
+            for scent in sorted(strangers - (await self.read(seat)).settings.averse_to):
+                raise UnknownScent(scent)
 
     async def _read(self, zone: ZoneId, seats: Sequence[SeatId]) -> list[SeatCard]:
         found = await self._house.zone(zone).ask(ReadSeats(tuple(seats)))

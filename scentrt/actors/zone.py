@@ -57,6 +57,7 @@ from scentrt.domain.events import (
     PublicEvent,
     SpraysDropped,
 )
+from scentrt.domain.seat_settings import SeatSettings
 from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
 from scentrt.domain.vials import DEFAULT_LOW, NO_PRODUCTS, Catalogue, Place, ScentSupply
@@ -349,13 +350,12 @@ class ZoneActor:
             case SetRefill(scent, refill):
                 zone.rack.set_refill(scent, refill, now_ms)
             case SetSeat(seat, change):
-                settings = zone.set_seat(seat, change, now_ms)
-                if settings is not None:
-                    self._ledger.record_settings(self.id, seat, settings)
-                return settings
+                said = zone.set_seat(seat, change, now_ms)
+                if said is not None:
+                    self._ledger.record_settings(self.id, seat, said)
+                return _settings(zone, [seat])[0]
             case ReadSeats(ids):
-                found = map(zone.seat, ids)
-                return tuple(None if each is None else each.settings for each in found)
+                return _settings(zone, ids)
             case ReadPage(page, seats_per_page):
                 return self._page(zone, page, seats_per_page, now_ms)
             case _:
@@ -470,6 +470,11 @@ def _width(seat: Seat) -> int:
     """Return how many slots take as much room in a page as a seat does, with what is set there."""
     settings = seat.settings
     return len(seat.slots) + 2 * len(settings.averse_to) + (settings.tuning is not None)
+
+
+def _settings(zone: Zone, seats: Sequence[SeatId]) -> tuple[SeatSettings | None, ...]:
+    """Return what is set for these seats; None where nobody knows one."""
+    return tuple(None if seat is None else seat.settings for seat in map(zone.seat, seats))
 
 
 def _ignore(_: Written) -> None:

@@ -223,15 +223,16 @@ Index(
     sqlite_where=refills.c.status != "met",
 )
 
+# What was set for seats; null is what nobody has said anything of. See `domain.seat_settings`.
 seat_settings = Table(
     "seat_settings",
     metadata,
     Column("zone", Text, primary_key=True),
     Column("seat", Text, primary_key=True),
-    Column("opted_out", Boolean(create_constraint=True), nullable=False),
-    Column("averse_to", Text, CheckConstraint("json_valid(averse_to)"), nullable=False),
-    Column("gain", Float, CheckConstraint("gain > 0"), nullable=False),
-    Column("delay_ms", Float, CheckConstraint("delay_ms >= 0"), nullable=False),
+    Column("opted_out", Boolean(create_constraint=True)),
+    Column("averse_to", Text, CheckConstraint("averse_to IS NULL OR json_valid(averse_to)")),
+    Column("gain", Float, CheckConstraint("gain > 0")),
+    Column("delay_ms", Float, CheckConstraint("delay_ms >= 0")),
     sqlite_with_rowid=False,
 )
 

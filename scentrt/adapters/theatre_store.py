@@ -6,7 +6,6 @@ errors end here: as `ConfigError` while the database is opened, as `StoreUnavail
 afterwards.
 """
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
@@ -28,13 +27,13 @@ from scentrt.adapters.orm import (
     dose_seconds,
     panic_latch,
     prepare,
-    seat_settings,
     vials,
 )
+from scentrt.adapters.settings_rows import read_settings, write_settings
 from scentrt.adapters.stock_rows import write_units
 from scentrt.adapters.vial_rows import read_vials, write_vials
-from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.seat_settings import SeatSettings
+from scentrt.domain.cues import SeatId, ZoneId
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import SeatedVial
 from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
@@ -63,14 +62,6 @@ _PUT_MARKS = insert(dose_marks)
 _PUT_MARKS = _PUT_MARKS.on_conflict_do_update(
     index_elements=dose_marks.primary_key,
     set_={"through_ms": _PUT_MARKS.excluded.through_ms, "closed": _PUT_MARKS.excluded.closed},
-)
-_PUT_SETTINGS = insert(seat_settings)
-_PUT_SETTINGS = _PUT_SETTINGS.on_conflict_do_update(
-    index_elements=seat_settings.primary_key,
-    set_={
-        column: _PUT_SETTINGS.excluded[column]
-        for column in ("opted_out", "averse_to", "gain", "delay_ms")
-    },
 )
 _FORGET_DOSES = delete(dose_seconds).where(
     dose_seconds.c.zone == bindparam("in_zone"),
@@ -167,9 +158,9 @@ class SqlTheatreStore:
         """Return the vials that stand in a zone."""
         return await self.read(read_vials, zone)
 
-    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatSettings]:
+    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         """Return what is set for seats of a zone."""
-        return await self.read(_read_settings, zone)
+        return await self.read(read_settings, zone)
 
     async def commit(self, writes: Writes) -> None:
         """Store all of it in one transaction, on disk when this returns; or nothing of it.
@@ -288,10 +279,7 @@ class SqlTheatreStore:
         async with self._engine.begin() as connection:
             if writes.panicked is not None:
                 await connection.execute(_PUT_LATCH, {"id": 1, "panicked": writes.panicked})
-            if writes.settings:
-                await connection.execute(
-                    _PUT_SETTINGS, [_settings_row(*each) for each in writes.settings]
-                )
+            await write_settings(connection, writes.settings)
             if rows:
                 await connection.execute(_PUT_DOSES, rows)
             if marks:
@@ -326,27 +314,6 @@ async def _read_doses(connection: AsyncConnection, zone: ZoneId, since_s: int) -
     if mark is None:
         return StoredDoses(used, None, closed=False)
     return StoredDoses(used, mark.through_ms, mark.closed)
-
-
-def _settings_row(zone: ZoneId, seat: SeatId, settings: SeatSettings) -> dict[str, object]:
-    return {
-        "zone": zone,
-        "seat": seat,
-        "opted_out": settings.opted_out,
-        "averse_to": json.dumps(sorted(settings.averse_to), ensure_ascii=False),
-        "gain": settings.gain,
-        "delay_ms": settings.delay_ms,
-    }
-
-
-async def _read_settings(connection: AsyncConnection, zone: ZoneId) -> dict[SeatId, SeatSettings]:
-    rows = await connection.execute(select(seat_settings).where(seat_settings.c.zone == zone))
-    return {
-        SeatId(row.seat): SeatSettings(
-            row.opted_out, frozenset(map(Scent, json.loads(row.averse_to))), row.gain, row.delay_ms
-        )
-        for row in rows
-    }
 
 
 def sqlite_url(database: str | Path) -> URL:

@@ -333,6 +333,11 @@ def _readiness(
         remarks.append(f"{health.lost_rows} dose rows were given up")
     if health.lost_lines:
         remarks.append(f"{health.lost_lines} lines of the journal were given up")
+    if health.refused_seats:
+        remarks.append(
+            f"what is set for {health.refused_seats} seats cannot be stored, and ends with the "
+            "server: see the log"
+        )
     for kind, out in outbox.health.items():
         if out.failing:
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from scentrt.domain.cues import Scent
 
+LEAST_GAIN = 0.05
+"""Less than that is hardly a smell: whoever wants none opts out."""
+
 MOST_GAIN = 2.0
 """A dispenser that has to be told more than twice as much is defective, or its vial is."""
 
@@ -35,11 +38,11 @@ AS_ASKED = Tuning()
 class SeatSettings:
     """What is set for one seat, and holds until it is set otherwise.
 
-    `opted_out`: no scents at all. `averse_to`: none of these, as for an allergy. `gain`, above 0 to
-    `MOST_GAIN`, multiplies every intensity; doses count after it. `delay_ms`, to `MOST_DELAY_MS`,
-    is how much later than due a cue is sprayed, so that near and far seats smell at the same
-    moment: the near ones wait. A level is not delayed, since it has no moment: it changes with
-    every frame.
+    `opted_out`: no scents at all. `averse_to`: none of these, as for an allergy. `gain`, from
+    `LEAST_GAIN` to `MOST_GAIN`, multiplies every intensity; doses count after it. `delay_ms`, to
+    `MOST_DELAY_MS`, is how much later than due a cue is sprayed, so that near and far seats smell
+    at the same moment: the near ones wait. A level is not delayed, since it has no moment: it
+    changes with every frame.
     """
 
     opted_out: bool = False
@@ -63,7 +66,11 @@ ORDINARY = SeatSettings()
 
 @dataclass(frozen=True, slots=True)
 class SeatChange:
-    """What is to be set for a seat; what is None stays as it is."""
+    """What somebody has said for a seat; what is None nobody has, and it is as it was.
+
+    As what is stored it is all that was ever said, the newest of each: the rest is as the theatre
+    file has it, also after that has changed.
+    """
 
     opted_out: bool | None = None
     averse_to: frozenset[Scent] | None = None
@@ -78,3 +85,15 @@ class SeatChange:
             settings.gain if self.gain is None else self.gain,
             settings.delay_ms if self.delay_ms is None else self.delay_ms,
         )
+
+    def after(self, former: "SeatChange") -> "SeatChange":
+        """Return all that was said, with what was said before."""
+        return SeatChange(
+            former.opted_out if self.opted_out is None else self.opted_out,
+            former.averse_to if self.averse_to is None else self.averse_to,
+            former.gain if self.gain is None else self.gain,
+            former.delay_ms if self.delay_ms is None else self.delay_ms,
+        )
+
+
+UNSAID = SeatChange()

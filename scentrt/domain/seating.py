@@ -7,7 +7,7 @@ from scentrt.domain.doses import Limits
 from scentrt.domain.events import Ended
 from scentrt.domain.journal import Journal, JournalEntry
 from scentrt.domain.runs import Run
-from scentrt.domain.seat_settings import ORDINARY, SeatSettings
+from scentrt.domain.seat_settings import ORDINARY, UNSAID, SeatChange, SeatSettings
 from scentrt.domain.seats import Seat, Slot
 
 MOST_KNOWN = 10_000
@@ -26,7 +26,9 @@ class Seating:
         self._by_id = {seat.id: seat for seat in seats}
         self.present = list(self._by_id.values())
         self.journal = Journal()
-        self._settings: dict[SeatId, SeatSettings] = {}
+        # As the house has it, and what was said beside that, by name.
+        self._planned = {seat.id: seat.settings for seat in self.present}
+        self._said: dict[SeatId, SeatChange] = {}
 
     def get(self, id: SeatId) -> Seat | None:
         """Return a seat by its id, also goggles that have left."""
@@ -63,12 +65,16 @@ class Seating:
         seat.online = False
         self.present.remove(seat)
 
-    def settle(self, id: SeatId, settings: SeatSettings) -> None:
-        """Set what holds at a seat, also at one that is not there yet."""
-        self._settings[id] = settings
+    def settle(self, id: SeatId, said: SeatChange) -> SeatChange:
+        """Set something at a seat, also at one that is not there yet; return all that was said."""
+        said = self._said[id] = said.after(self._said.get(id, UNSAID))
         seat = self._by_id.get(id)
         if seat is not None:
-            seat.settle(settings)
+            seat.settle(self._settings_of(id))
+        return said
+
+    def _settings_of(self, id: SeatId) -> SeatSettings:
+        return self._said.get(id, UNSAID).of(self._planned.get(id, ORDINARY))
 
     def journal_end(self, seat: Seat, slot: Slot, reason: Ended, now_ms: float) -> None:
         """Note in the journal that what runs in a slot is about to be closed."""
@@ -143,7 +149,7 @@ class Seating:
 
     def _new_seat(self, id: SeatId) -> Seat:
         seat = self._by_id[id] = Seat(id, [], self._limits)
-        seat.settle(self._settings.get(id, ORDINARY))
+        seat.settle(self._settings_of(id))
         return seat
 
     def _forget_the_idle(self, now_ms: float) -> bool:

@@ -20,7 +20,7 @@ from scentrt.domain.journal import JournalEntry
 from scentrt.domain.levels import Levels
 from scentrt.domain.rack import Rack
 from scentrt.domain.runs import Run
-from scentrt.domain.seat_settings import SeatChange, SeatSettings
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.seating import Seating
 from scentrt.domain.seats import Seat, Slot
 from scentrt.domain.sprays import Sprays
@@ -267,30 +267,31 @@ class Zone:
         """Return a seat by its id, also goggles that have left."""
         return self._seating.get(id)
 
-    def restore_settings(self, settings: Mapping[SeatId, SeatSettings]) -> None:
+    def restore_settings(self, said: Mapping[SeatId, SeatChange]) -> None:
         """Set what was set for seats before, also for goggles that have not come yet."""
-        for id, these in settings.items():
-            self._seating.settle(id, these)
+        for id, change in said.items():
+            self._seating.settle(id, change)
 
-    def set_seat(self, id: SeatId, change: SeatChange, now_ms: float) -> SeatSettings | None:
-        """Set something for a seat, and return all that is set there; None where nobody knows it.
+    def set_seat(self, id: SeatId, change: SeatChange, now_ms: float) -> SeatChange | None:
+        """Set something for a seat, and return all that was ever said; None where nobody knows it.
 
         It holds from the next decision on. What runs or waits there and is no longer wanted stops.
         """
         seat = self._seating.get(id)
         if seat is None:
             return None
-        before, settings = seat.settings, change.of(seat.settings)
+        before = seat.settings
+        said = self._seating.settle(id, change)
+        settings = seat.settings
         if settings == before:
-            return settings
-        self._seating.settle(id, settings)
+            return said
         if self._halt(lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms):
             self._levels.end_stopped(None, now_ms)
         if settings.opted_out > before.opted_out or settings.averse_to - before.averse_to:
             # Whatever a slow dispenser still has before it, since it cannot tell the scents apart.
             self._bulletin.withdraw((id,))
         self._bulletin.changed(Change.SEAT_CHANGED, id, now_ms)
-        return settings
+        return said
 
     def take_place(self, id: SeatId, slots: list[Slot] | None, now_ms: float) -> bool:
         """Seat goggles, new or known; without slots of their own they take any scent.

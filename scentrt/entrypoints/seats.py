@@ -15,6 +15,7 @@ from rich.table import Table
 
 from scentrt.domain.cues import Scent, SeatId
 from scentrt.domain.seat_settings import (
+    LEAST_GAIN,
     MOST_AVERSIONS,
     MOST_DELAY_MS,
     MOST_GAIN,
@@ -89,7 +90,9 @@ def set_seat(
     ] = False,
     gain: Annotated[
         float | None,
-        typer.Option(help=f"How much stronger than asked: above 0, to {MOST_GAIN:g}; usually 1."),
+        typer.Option(
+            help=f"How much stronger than asked, from {LEAST_GAIN:g} to {MOST_GAIN:g}; usually 1."
+        ),
     ] = None,
     delay_ms: Annotated[
         float | None,
@@ -109,8 +112,9 @@ def set_seat(
 
     Try it: scentrt seats set A-1-3 --averse nightclub
     """
-    if gain is not None and not 0 < gain <= MOST_GAIN:
-        raise ConfigError("--gain", f"expected a number above 0, to {MOST_GAIN:g}, not {gain:g}")
+    if gain is not None and not LEAST_GAIN <= gain <= MOST_GAIN:
+        meant = f"from {LEAST_GAIN:g} to {MOST_GAIN:g}"
+        raise ConfigError("--gain", f"expected a number {meant}, not {gain:g}")
     if averse and averse_to_none:
         raise ConfigError("--averse-to-none", "give this or --averse, not both")
     if averse and len(set(averse)) > MOST_AVERSIONS:

@@ -98,6 +98,7 @@ class TestHttp:
         ("body", "field"),
         [
             ({"gain": 0}, "gain"),
+            ({"gain": 0.049}, "gain"),
             ({"gain": 2.01}, "gain"),
             ({"gain": "1"}, "gain"),
             ({"gain": True}, "gain"),
@@ -175,6 +176,18 @@ class TestHttp:
         expected = [f"A-{row}-{number}" for row in range(1, 5) for number in range(1, 7)]
         assert found == [*expected, "player-7"]
 
+    async def test_no_page_misses_goggles_that_come_anew_meanwhile(
+        self, house: House, http: httpx.AsyncClient
+    ) -> None:
+        for name in ("g3", "g1", "g2"):
+            async with enter(house.gateway_url, "goggles", name):
+                pass
+        first = (await http.get("/seats", params={"limit": 25})).json()
+        assert first["seats"][-1]["seat"] == first["next"] == "g1"
+        async with enter(house.gateway_url, "goggles", "g1"):
+            second = (await http.get("/seats", params={"after": "g1"})).json()
+        assert [each["seat"] for each in second["seats"]] == ["g2", "g3"]
+
     async def test_without_the_database_it_is_in_effect_and_stored_later(
         self, house: House, http: httpx.AsyncClient, tmp_path: Path
     ) -> None:
@@ -188,7 +201,7 @@ class TestHttp:
             assert (await http.get("/seats/A-1-3")).json()["opted_out"]
             other.execute("ROLLBACK")
         await until(lambda: stored(db))
-        assert stored(db) == [("A", "A-1-3", 1, "[]", 1.0, 0.0)]
+        assert stored(db) == [("A", "A-1-3", 1, None, None, None)]
 
     async def test_the_page_of_a_zone_with_all_that_can_be_set_stays_under_its_limit(
         self, open_house: OpenHouse, tmp_path: Path
@@ -265,8 +278,11 @@ class TestCommand:
         ("command", "sentence"),
         [
             (("set", "A-1-1"), "say what: --opt-out, --averse, --gain or --delay-ms"),
-            (("set", "A-1-1", "--gain", "0"), "--gain: expected a number above 0, to 2, not 0"),
-            (("set", "A-1-1", "--gain", "nan"), "--gain: expected a number above 0, to 2, not nan"),
+            (("set", "A-1-1", "--gain", "0"), "--gain: expected a number from 0.05 to 2, not 0"),
+            (
+                ("set", "A-1-1", "--gain", "nan"),
+                "--gain: expected a number from 0.05 to 2, not nan",
+            ),
             (("set", "A-1-1", "--delay-ms", "2001"), "--delay-ms"),
             (("set", "A-1-1", "--averse", "x", "--averse-to-none"), "give this or --averse"),
             (("show", "A-1-1", "--http", "127.0.0.1:1"), "no server answers at 127.0.0.1:1; start"),

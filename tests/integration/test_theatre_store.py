@@ -21,7 +21,7 @@ from scentrt.actors.ledger import Ledger, StoredDoses, TheatreStore, Writes, Zon
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.seat_settings import SeatSettings
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.errors import ConfigError, StoreUnavailable
 from tests.memory_store import MemoryStore
 
@@ -77,18 +77,18 @@ def doses(
 async def test_every_store_keeps_the_newest_settings_of_each_seat(any_store: TheatreStore) -> None:
     assert await any_store.settings(ZONE) == {}
     first, second = SEATS[:2]
-    some = SeatSettings(averse_to=frozenset({Scent("sea-breeze"), Scent("é")}), delay_ms=0.5)
+    some = SeatChange(averse_to=frozenset({Scent("sea-breeze"), Scent("é")}), delay_ms=0.5)
     await any_store.commit(
         Writes(
             settings=(
-                (ZONE, first, SeatSettings(opted_out=True, gain=0.1)),
+                (ZONE, first, SeatChange(opted_out=True, gain=0.1)),
                 (ZONE, second, some),
                 (OTHER_ZONE, first, some),
             )
         )
     )
-    await any_store.commit(Writes(settings=((ZONE, first, SeatSettings()),)))
-    assert await any_store.settings(ZONE) == {first: SeatSettings(), second: some}
+    await any_store.commit(Writes(settings=((ZONE, first, SeatChange()),)))
+    assert await any_store.settings(ZONE) == {first: SeatChange(), second: some}
     assert await any_store.settings(OTHER_ZONE) == {first: some}
 
 

@@ -59,7 +59,7 @@ class Promises:
         self.zone = Zone(ZoneId("A"), seats, limits)
         self.devices = Devices()
         self.revision = 0
-        self.settings: dict[SeatId, SeatSettings] = {}
+        self.settings: dict[SeatId, SeatChange] = {}
         self.most_gain: dict[SeatId, float] = defaultdict(lambda: 1.0)
         # Where vials have got something back, since somebody looked last.
         self.given_back: set[SeatId] = set()
@@ -166,12 +166,13 @@ class Promises:
         """Set something for a seat, and see that nothing is open there that is not wanted."""
         seat = self.zone.seat(id)
         with self.deciding():
-            settings = self.zone.set_seat(id, change, self.now)
-        assert (settings is None) == (seat is None)
-        if settings is None:
+            said = self.zone.set_seat(id, change, self.now)
+        assert (said is None) == (seat is None)
+        if said is None or seat is None:
             return
-        assert settings == change.of(self.settings.get(id, SeatSettings()))
-        self.settings[id] = settings
+        assert said == change.after(self.settings.get(id, SeatChange()))
+        self.settings[id], settings = said, seat.settings
+        assert settings == said.of(SeatSettings())
         self.most_gain[id] = max(self.most_gain[id], settings.gain)
         for breath in self.reachable():
             if breath.seat == id:

@@ -14,7 +14,7 @@ from scentrt.domain.events import (
     SpraysDropped,
     ZoneChanged,
 )
-from scentrt.domain.seat_settings import SeatChange, SeatSettings
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.seats import Slot
 from tests.unit.venue import A1, A2, GAME, NOON, PINE, SEA, Venue, key, limits, skipped, targets
 
@@ -90,7 +90,7 @@ def test_nothing_can_be_set_for_a_seat_that_nobody_knows() -> None:
 
 def test_what_was_set_for_goggles_holds_when_they_come() -> None:
     venue = Venue(SEA)
-    venue.zone.restore_settings({ANN: SeatSettings(opted_out=True)})
+    venue.zone.restore_settings({ANN: SeatChange(opted_out=True)})
     with venue.acting():
         venue.zone.take_place(ANN, [Slot(0, SEA)], venue.clock)
     assert skipped(venue.cue(to=(ANN,))) == {"opted-out": 1}

@@ -1,5 +1,7 @@
 """What is set for a seat is in effect at once, outlives what breaks, and delays are reported."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -11,7 +13,7 @@ from scentrt.domain.cues import CueKey, Scent, SeatId
 from scentrt.domain.events import Change, ZoneChanged
 from scentrt.domain.layout import TheatrePlan
 from scentrt.domain.seat_settings import SeatChange, SeatSettings
-from scentrt.errors import StoredLater, UnknownScent, UnknownSeat
+from scentrt.errors import StoredLater, StoreUnavailable, UnknownScent, UnknownSeat
 from tests.stage import GAME, SEA, Stage
 
 OPT_OUT = SeatChange(opted_out=True)
@@ -41,7 +43,9 @@ class TestSettings:
             assert card == SeatCard(
                 stage.plan.id, first, SeatSettings(averse_to=frozenset({SEA}), gain=1.5)
             )
-            assert await stage.store.settings(stage.plan.id) == {first: card.settings}
+            assert await stage.store.settings(stage.plan.id) == {
+                first: SeatChange(averse_to=frozenset({SEA}), gain=1.5)
+            }
             assert await desk.read(first) == card
             assert await stage.targets(stage.cue()) == 5
             [event] = [e for e in stage.audience.events if isinstance(e, ZoneChanged)]
@@ -56,9 +60,56 @@ class TestSettings:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(desk.change, first, SeatChange(gain=1.5))
                 nursery.start_soon(desk.change, first, SeatChange(delay_ms=100))
-            both = SeatSettings(gain=1.5, delay_ms=100)
-            assert (await desk.read(first)).settings == both
+            both = SeatChange(gain=1.5, delay_ms=100)
+            assert (await desk.read(first)).settings == SeatSettings(gain=1.5, delay_ms=100)
             assert await stage.store.settings(stage.plan.id) == {first: both}
+
+    async def test_what_nobody_has_set_is_as_the_theatre_file_has_it_also_later(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        first = stage.seats[0]
+        async with stage.play():
+            await desk_of(stage).change(first, SeatChange(gain=1.2))
+        stage.plan = replace(stage.plan, opted_out=frozenset({first}))
+        async with stage.play():
+            card = await desk_of(stage).read(first)
+            assert card.settings == SeatSettings(opted_out=True, gain=1.2)
+            assert await stage.targets(stage.cue()) == 5
+            await desk_of(stage).change(first, SeatChange(opted_out=False))
+        async with stage.play():
+            assert await stage.targets(stage.cue()) == 6
+
+    async def test_what_the_database_does_not_take_is_in_effect_and_said_not_to_be_stored(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        first, second = stage.seats[:2]
+        stage.store.refuses = {first}
+        async with stage.play():
+            desk = desk_of(stage)
+            with pytest.raises(StoreUnavailable, match="does not take what is set for A-1-1"):
+                await desk.change(first, OPT_OUT)
+            await desk.change(second, OPT_OUT)  # which is stored
+            await stage.crash()
+            await trio.sleep(1)
+            assert await stage.targets(stage.cue()) == 4
+            assert stage.ledger.health.refused_seats == 1
+            assert await stage.store.settings(stage.plan.id) == {second: OPT_OUT}
+            stage.store.refuses = set()
+            await desk.change(first, OPT_OUT)
+            assert stage.ledger.health.refused_seats == 0
+
+    async def test_what_is_set_already_can_be_set_again_without_the_goggles_that_have_the_scent(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        first = stage.seats[0]
+        rare = Scent("rare")
+        async with stage.play():
+            await stage.ref.ask(SetSeat(first, SeatChange(averse_to=frozenset({rare}))))
+            desk = desk_of(stage)
+            card = await desk.change(first, SeatChange(averse_to=frozenset({rare, SEA})))
+            assert card.settings.averse_to == {rare, SEA}
+            with pytest.raises(UnknownScent, match="rarer"):
+                await desk.change(first, SeatChange(averse_to=frozenset({rare, Scent("rarer")})))
 
     async def test_they_outlive_a_crash_and_a_restart_and_beat_the_theatre_file(
         self, stage: Stage, autojump_clock: MockClock
@@ -92,9 +143,7 @@ class TestSettings:
             assert await stage.targets(stage.cue("c-2")) == 5
             stage.store.writable = True
             await trio.sleep(5)
-            assert await stage.store.settings(stage.plan.id) == {
-                first: SeatSettings(opted_out=True)
-            }
+            assert await stage.store.settings(stage.plan.id) == {first: SeatChange(opted_out=True)}
 
     async def test_a_slow_database_keeps_nobody_waiting(
         self, stage: Stage, autojump_clock: MockClock

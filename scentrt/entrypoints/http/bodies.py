@@ -32,7 +32,13 @@ from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import LARGEST_QUANTITY, BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import MOST_LINES
-from scentrt.domain.seat_settings import MOST_AVERSIONS, MOST_DELAY_MS, MOST_GAIN, SeatChange
+from scentrt.domain.seat_settings import (
+    LEAST_GAIN,
+    MOST_AVERSIONS,
+    MOST_DELAY_MS,
+    MOST_GAIN,
+    SeatChange,
+)
 from scentrt.domain.vials import Whereabouts
 from scentrt.entrypoints.gateway.messages import LONGEST_SCENT
 
@@ -88,7 +94,7 @@ AverseTo = Annotated[
 ]
 Gain = Annotated[
     float,
-    Field(gt=0, le=MOST_GAIN, description="How much stronger than asked", examples=[1.2]),
+    Field(ge=LEAST_GAIN, le=MOST_GAIN, description="How much stronger than asked", examples=[1.2]),
 ]
 DelayMs = Annotated[
     float,

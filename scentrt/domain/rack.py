@@ -28,11 +28,22 @@ _CHANGE_BY_STATUS = {
 }
 
 
+@dataclass(slots=True)
+class _Sum:
+    """What there is of a scent, as it was counted last; see `ScentSupply`."""
+
+    left_us: int = 0
+    capacity_us: int = 0
+    vials: int = 0
+    low: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class _Standing:
     """A vial in its slot: as it came, as it is, and what of it was told last.
 
-    `planned` is the scent that the slot has without it.
+    `planned` is the scent that the slot has without it. Of the sum of its scent (None where it is
+    not known of what it is), `counted_us` is its part, and so is whether it `is_low`.
     """
 
     loaded: SeatedVial
@@ -41,6 +52,9 @@ class _Standing:
     planned: Scent
     vial: Vial
     told_us: int | None
+    sum: _Sum | None
+    counted_us: int = 0
+    is_low: bool = False
 
 
 class Rack:
@@ -66,6 +80,12 @@ class Rack:
         self._low_below = low_below
         self._catalogue = catalogue
         self._standing: dict[VialId, _Standing] = {}
+        self._sums: dict[Scent, _Sum] = {}
+        # Vials note in the first of these that they have changed, so that nobody has to look at all
+        # of them every second; the others are those that are to be told and to be counted.
+        self._changed: set[VialId] = set()
+        self._untold: set[VialId] = set()
+        self._uncounted: set[VialId] = set()
         # Those whose scent is not the planned one of their slot.
         self._misfits: dict[VialId, _Standing] = {}
         # By scent that is low, what its vials could hold when it became so.
@@ -169,10 +189,22 @@ class Rack:
         if slot.vial is not None and slot.vial.id in self._standing:
             slot = self._remove(slot.vial.id, now_ms).slot
         planned = slot.scent
-        vial = Vial(loaded.left_us, loaded.sku, loaded.batchref, loaded.id, loaded.capacity_us)
+        vial = Vial(
+            loaded.left_us,
+            loaded.sku,
+            loaded.batchref,
+            loaded.id,
+            loaded.capacity_us,
+            self._changed,
+        )
         slot = seat.equip(slot, vial, self._catalogue.scent(loaded.sku), now_ms)
-        standing = _Standing(loaded, seat, slot, planned, vial, told_us)
+        total = None if slot.scent == NO_SCENT else self._sums.setdefault(slot.scent, _Sum())
+        if total is not None:
+            total.vials += 1
+            total.capacity_us += loaded.capacity_us
+        standing = _Standing(loaded, seat, slot, planned, vial, told_us, total)
         self._standing[loaded.id] = standing
+        self._changed.add(loaded.id)
         if slot.scent != planned:
             self._misfits[loaded.id] = standing
         self.longest_name = max(self.longest_name, len(loaded.sku), len(loaded.batchref))
@@ -184,6 +216,14 @@ class Rack:
         self._watched = None
         self._doubts.pop(id, None)
         self._misfits.pop(id, None)
+        total = standing.sum
+        if total is not None:
+            total.left_us -= standing.counted_us
+            total.low -= standing.is_low
+            total.capacity_us -= standing.loaded.capacity_us
+            total.vials -= 1
+            if not total.vials:
+                del self._sums[standing.slot.scent]
         standing.slot = standing.seat.equip(standing.slot, None, standing.planned, now_ms)
         return standing
 
@@ -196,32 +236,43 @@ class Rack:
 
     def take_levels(self) -> tuple[VialLevel, ...]:
         """Return the levels that have changed since the last time."""
-        changed = []
-        for id, standing in self._standing.items():
-            left_us = standing.vial.left_us
-            if left_us != standing.told_us:
-                standing.told_us = left_us
-                changed.append(VialLevel(id, standing.loaded.place, left_us))
-        return tuple(changed)
+        self._note_changed()
+        levels = []
+        for id in self._untold:
+            standing = self._standing.get(id)
+            if standing is not None and standing.vial.left_us != standing.told_us:
+                standing.told_us = standing.vial.left_us
+                levels.append(VialLevel(id, standing.loaded.place, standing.told_us))
+        self._untold.clear()
+        return tuple(levels)
 
     def supply(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Return what there is of each scent of which there are vials, by the scent's name."""
-        by_scent: dict[Scent, list[int]] = {}
-        for standing in self._standing.values():
-            slot, capacity_us = standing.slot, standing.loaded.capacity_us
-            if slot.scent == NO_SCENT:
-                continue
-            left_us = standing.vial.left_us
-            if slot.until_ms > now_ms:
-                left_us += slot.unreleased_us(now_ms)
-            sums = by_scent.get(slot.scent)
-            if sums is None:
-                sums = by_scent[slot.scent] = [0, 0, 0, 0]
-            sums[0] += left_us
-            sums[1] += capacity_us
-            sums[2] += 1
-            sums[3] += left_us < self._low_below * capacity_us
-        return tuple(ScentSupply(scent, *sums) for scent, sums in sorted(by_scent.items()))
+        self._note_changed()
+        flowing = set()
+        for id in self._uncounted:
+            standing = self._standing.get(id)
+            if standing is not None and standing.sum is not None:
+                self._count(standing, standing.sum, now_ms)
+                if standing.slot.until_ms > now_ms:
+                    flowing.add(id)  # there is less in it at every moment
+        self._uncounted = flowing
+        return tuple(
+            ScentSupply(scent, total.left_us, total.capacity_us, total.vials, total.low)
+            for scent, total in sorted(self._sums.items())
+        )
+
+    def _count(self, standing: _Standing, total: _Sum, now_ms: float) -> None:
+        left_us = standing.vial.left_us + standing.slot.unreleased_us(now_ms)
+        is_low = left_us < self._low_below * standing.loaded.capacity_us
+        total.left_us += left_us - standing.counted_us
+        total.low += is_low - standing.is_low
+        standing.counted_us, standing.is_low = left_us, is_low
+
+    def _note_changed(self) -> None:
+        self._untold |= self._changed
+        self._uncounted |= self._changed
+        self._changed.clear()
 
     def watch(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Say what has run low, and what no longer is; return the supply.

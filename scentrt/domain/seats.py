@@ -46,7 +46,7 @@ class Vial:
     """A cartridge: how much is left in it, and where it came from (None where nobody said).
 
     `left_us` is what will be left when what runs has ended. Without an `id` it is not one of ours:
-    goggles brought it along.
+    goggles brought it along. `changed` is where it notes its id whenever what is left changes.
     """
 
     left_us: int
@@ -54,6 +54,13 @@ class Vial:
     batchref: BatchRef | None = None
     id: VialId | None = None
     capacity_us: int | None = None
+    changed: set[VialId] | None = None
+
+    def give(self, us: int) -> None:
+        """Take so much out of it; less than nothing comes back."""
+        self.left_us -= us
+        if self.changed is not None and self.id is not None:
+            self.changed.add(self.id)
 
 
 @dataclass(slots=True, eq=False)
@@ -344,7 +351,7 @@ class Seat:
         slot.until_ms = run.ends_ms
         self._air_until_ms = max(self._air_until_ms, run.ends_ms)
         if slot.vial is not None:
-            slot.vial.left_us -= run.dose_us
+            slot.vial.give(run.dose_us)
         self.budget.charge(run.dose_us, run.ends_ms)
 
     def keep(self, slot: Slot, run: Run, now_ms: float) -> None:
@@ -372,13 +379,13 @@ class Seat:
         if slot.before_ms is not None:
             self.budget.charge(-run.dose_us, run.ends_ms)
             if slot.vial is not None:
-                slot.vial.left_us += run.dose_us
+                slot.vial.give(-run.dose_us)
             slot.until_ms, slot.before_ms, slot.run = slot.before_ms, None, None
             return
         slot.until_ms = now_ms
         released = run.released_us(now_ms)
         if slot.vial is not None:
-            slot.vial.left_us += run.dose_us - released
+            slot.vial.give(released - run.dose_us)
         self.budget.charge(-run.dose_us, run.ends_ms)
         self.budget.charge(released, now_ms)
         slot.save(run.dose_us - released, run.ends_ms, now_ms)
@@ -394,7 +401,7 @@ class Seat:
         if slot.until_ms > now_ms - GIVEN_BACK_WITHIN_MS:
             self.budget.charge(-counted, slot.until_ms)
         if slot.vial is not None:
-            slot.vial.left_us += counted
+            slot.vial.give(-counted)
         slot.until_ms, slot.run = min(slot.until_ms, now_ms), None
         return counted
 

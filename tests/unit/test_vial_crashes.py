@@ -18,7 +18,7 @@ from scentrt.actors.vial_book import VialBook, ZoneVials
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.layout import ZonePlan
 from scentrt.domain.theatre import Zone
-from scentrt.domain.vials import Place, SeatedVial, VialId
+from scentrt.domain.vials import DEFAULT_LOW, Place, ScentSupply, SeatedVial, VialId
 from tests.unit.venue import A1, A2, NOON, PINE, SEA, Venue, key, limits
 from tests.vials import CATALOGUE, seated
 
@@ -166,6 +166,25 @@ class Crashes(RuleBasedStateMachine):
                 if slot.vial is not None and left_us is not None:
                     assert slot.vial.capacity_us is not None
                     assert 0 <= slot.vial.left_us <= left_us <= slot.vial.capacity_us
+
+    @invariant()
+    def the_supply_is_what_is_in_the_vials(self) -> None:
+        now_ms = self.venue.clock
+        expected = []
+        for scent in sorted((SEA, PINE)):
+            vials = [
+                (left_us, slot.vial.capacity_us)
+                for seat in self.venue.zone.seats
+                for slot in seat.slots
+                if slot.scent == scent and slot.vial is not None
+                if (left_us := slot.left_us(now_ms)) is not None
+                if slot.vial.capacity_us is not None
+            ]
+            if vials:
+                left_us, capacity_us = map(sum, zip(*vials, strict=True))
+                low = sum(left < DEFAULT_LOW * capacity for left, capacity in vials)
+                expected.append(ScentSupply(scent, left_us, capacity_us, len(vials), low))
+        assert self.venue.zone.rack.supply(now_ms) == tuple(expected)
 
     @invariant()
     def the_stock_and_the_zone_know_of_the_same_vials(self) -> None:

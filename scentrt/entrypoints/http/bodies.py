@@ -266,13 +266,16 @@ BODIES = (
 )
 
 
-def refuse_other_queries(request: Request) -> None:
+async def refuse_other_queries(request: Request) -> None:
     """Raise `RequestValidationError` for a query that a route does not know.
 
     Where `dry_run` is misspelt, nobody wants the batches to come.
     """
+    if not request.scope["query_string"]:
+        return
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
-    what = {"type": "extra_forbidden", "msg": f"There is only: {', '.join(sorted(known))}"}
+    only = f"There is only: {', '.join(sorted(known))}" if known else "There is none here"
+    what = {"type": "extra_forbidden", "msg": only}
     if others := [name for name in request.query_params if name not in known]:
         raise RequestValidationError([{**what, "loc": ("query", name)} for name in others])
 
@@ -293,7 +296,11 @@ async def read_batches(request: Request) -> tuple[CreateBatch, ...]:
 
 
 async def json_of(request: Request) -> bytes:
-    """Return the body of a request that calls it JSON; raises `RequestValidationError`."""
+    """Return the body of a request that calls it JSON; raises `RequestValidationError`.
+
+    So does a query that the route does not know.
+    """
+    await refuse_other_queries(request)
     if not _is_json(request.headers.get("content-type", "")):
         what = {"type": "content_type", "msg": "Send JSON, with Content-Type: application/json"}
         raise RequestValidationError([{**what, "loc": ("header", "content-type")}])

@@ -46,16 +46,16 @@ def told(
     *,
     gives: type[BaseModel] | None = None,
     takes: type[BaseModel | CueList] | None = None,
-    asks: bool = False,
     refuses: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """Describe a route of the stock, as keywords for FastAPI.
+
+    It refuses a query that it does not know; with a body, as that is read.
 
     Args:
       status: that of an answer; `what` says what it means, and `example` is one.
       gives: the shape of the answer, where it is an object.
       takes: the shape of the body, where there is one.
-      asks: whether there is a query; another one than that is refused.
       refuses: messages by their status.
     """
     refused = {**(refuses or {}), 503: "The database is away: disk I/O error"}
@@ -65,11 +65,10 @@ def told(
         "Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}
     }
     described: dict[str, Any] = {"status_code": status, "responses": responses}
-    if asks:
+    responses[422] = _response("Something does not fit", Misfits, _MISFITS if takes else _ASKED)
+    if takes is None:
         described["dependencies"] = [Depends(refuse_other_queries)]
-    if takes is not None or asks:
-        responses[422] = _response("Something does not fit", Misfits, _MISFITS if takes else _ASKED)
-    if takes is not None:
+    else:
         schema = {"$ref": f"#/components/schemas/{takes.__name__}"}
         described["openapi_extra"] = {
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}

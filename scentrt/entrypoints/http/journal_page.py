@@ -89,9 +89,7 @@ class JournalPage:
             "/journal",
             tags=["theatre"],
             summary="What was released",
-            **told(
-                200, "A page", {"releases": [_RELEASE], "next": 4711}, gives=Releases, asks=True
-            ),
+            **told(200, "A page", {"releases": [_RELEASE], "next": 4711}, gives=Releases),
         )(self.journal)
 
     async def journal(

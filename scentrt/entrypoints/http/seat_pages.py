@@ -45,7 +45,6 @@ class SeatPages:
                 "A page",
                 {"seats": [_SEAT], "next": "A-1-3"},
                 gives=Seats,
-                asks=True,
                 refuses=_NO_SEAT,
             ),
         )(self.seats)

@@ -98,7 +98,6 @@ class StockCommands:
                 {"new": 1},
                 gives=Imported,
                 takes=NewBatches,
-                asks=True,
                 refuses={409: "batch-001, batch-002 are other ones: SKU, quantity or ETA differs"},
             ),
         )(self.add_batches)

@@ -100,7 +100,6 @@ class StockPages:
                 "A page",
                 {"products": [_PRODUCT], "next": "SEA-BREEZE"},
                 gives=Products,
-                asks=True,
             ),
         )(self.products)
         app.get(
@@ -113,7 +112,7 @@ class StockPages:
             "/orders",
             tags=["orders"],
             summary="Orders, however they came",
-            **told(200, "A page", {"orders": [_ORDER], "next": None}, gives=Orders, asks=True),
+            **told(200, "A page", {"orders": [_ORDER], "next": None}, gives=Orders),
         )(self.orders)
         app.get(
             "/orders/{orderid:path}",
@@ -127,9 +126,7 @@ class StockPages:
             "/customers",
             tags=["orders"],
             summary="Who places orders",
-            **told(
-                200, "A page", {"customers": [_CUSTOMER], "next": None}, gives=Customers, asks=True
-            ),
+            **told(200, "A page", {"customers": [_CUSTOMER], "next": None}, gives=Customers),
         )(self.customers)
 
     async def allocations(

@@ -104,14 +104,13 @@ class VialPages:
                 "A page",
                 {"vials": [{**_VIAL, "orderid": "order-17", "where": "seated"}], "next": None},
                 gives=VialPage,
-                asks=True,
             ),
         )(self.vials)
         app.get(
             "/refills",
             tags=["vials"],
             summary="What zones have ordered by themselves",
-            **told(200, "A page", {"refills": [_REFILL], "next": None}, gives=Refills, asks=True),
+            **told(200, "A page", {"refills": [_REFILL], "next": None}, gives=Refills),
         )(self.refills)
 
     async def load(self, request: Request) -> Response:

@@ -107,6 +107,57 @@ TRUTHS = (
         """,
         "order {orderid}: was cancelled, and keeps its line of {qty} {sku}",
     ),
+    # Vials and refills
+    Truth(
+        """
+        SELECT orderid, sku, taken, coalesce(counted, 0) AS found
+        FROM order_lines LEFT JOIN (
+            SELECT sku, orderid, count(*) AS counted FROM vials GROUP BY sku, orderid
+        ) USING (sku, orderid)
+        WHERE taken != coalesce(counted, 0)
+        """,
+        "order {orderid}: says that {taken} vials of its {sku} were taken, and there are {found}",
+    ),
+    Truth(
+        """
+        SELECT vials.id, vials.batchref, vials.orderid, coalesce(line.batchref, 'none') AS found
+        FROM vials LEFT JOIN allocations AS line USING (sku, orderid)
+        WHERE line.batchref IS NOT vials.batchref ORDER BY vials.id
+        """,
+        "vial {id}: comes from batch {batchref}, and the line of order {orderid} is on {found}",
+    ),
+    Truth(
+        """
+        SELECT orderid, taken, sku FROM unsettled_lines JOIN order_lines USING (sku, orderid)
+        WHERE what = 'cancel' AND taken > 0
+        """,
+        "order {orderid}: is to be given up, and {taken} vials of its {sku} were taken",
+    ),
+    Truth(
+        """
+        SELECT seat, slot, count(*) AS found FROM vials WHERE whereabouts = 'seated'
+        GROUP BY zone, seat, slot HAVING found > 1
+        """,
+        "seat {seat}: in its slot {slot} stand {found} vials",
+    ),
+    Truth(
+        """
+        SELECT orderid, refills.qty, sku, order_lines.qty AS found
+        FROM refills JOIN order_lines USING (sku, orderid)
+        WHERE status = 'ordered' AND refills.qty != order_lines.qty
+        """,
+        "refill {orderid}: has ordered {qty} {sku}, and its line is of {found}",
+    ),
+    # Seats
+    Truth(
+        """
+        SELECT seat, averse_to AS told FROM seat_settings
+        WHERE CASE WHEN NOT json_valid(averse_to) THEN 0  -- which the table itself does not take
+            WHEN json_type(averse_to) != 'array' THEN 1
+            ELSE EXISTS (SELECT 1 FROM json_each(averse_to) WHERE type != 'text') END
+        """,
+        "seat {seat}: what it is averse to is no list of scents, but {told}",
+    ),
     # What is looked at
     Truth(
         """

@@ -236,12 +236,12 @@ seat_settings = Table(
     sqlite_with_rowid=False,
 )
 
-# The cue journal; see `domain.journal.JournalEntry`. Rows are added, and never changed.
+# The cue journal; see `domain.journal.JournalEntry`. Rows are added, and never changed or removed.
 releases = Table(
     "releases",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("at_ms", Float, nullable=False, index=True),
+    Column("at_ms", Float, nullable=False),
     Column("zone", Text, nullable=False),
     Column("session", Text, nullable=False),
     Column("source", Text, nullable=False),

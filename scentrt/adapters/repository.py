@@ -19,13 +19,13 @@ from scentrt.adapters.orm import (
     vials,
 )
 from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.adapters.vial_rows import seated_vial
 from scentrt.domain.commands import CancelLine, Command, FillBackOrders, FillLine
-from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.model import Batch, OrderLine, Product
 from scentrt.domain.names import BatchRef, CustomerName, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
 from scentrt.domain.taken_vials import TakenVials
-from scentrt.domain.vials import Place, SeatedVial, TakenVial, VialId, Whereabouts
+from scentrt.domain.vials import TakenVial, VialId, Whereabouts
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.repository import AbstractOrders, AbstractRepository
 
@@ -171,11 +171,7 @@ async def _read_product(connection: AsyncConnection, sku: Sku) -> Product | None
 
 def taken_vial(row: Row[Any]) -> TakenVial:
     """Return what a row of the table of vials says."""
-    place = Place(ZoneId(row.zone), SeatId(row.seat), row.slot)
-    vial = SeatedVial(
-        VialId(row.id), place, Sku(row.sku), BatchRef(row.batchref), row.capacity_us, row.left_us
-    )
-    return TakenVial(OrderId(row.orderid), vial, Whereabouts(row.whereabouts))
+    return TakenVial(OrderId(row.orderid), seated_vial(row), Whereabouts(row.whereabouts))
 
 
 def _batch(row: Row[Any]) -> Batch:

@@ -1,8 +1,9 @@
 """The vials that stand in the seats, and the cue journal, in SQL."""
 
 import json
+from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.actors.vial_book import ZoneVials
@@ -33,16 +34,14 @@ _ADD_RELEASE = insert(releases)
 
 async def read_vials(connection: AsyncConnection, zone: ZoneId) -> tuple[SeatedVial, ...]:
     """Return the vials that stand in a zone."""
-    return tuple(
-        SeatedVial(
-            VialId(row.id),
-            Place(ZoneId(row.zone), SeatId(row.seat), row.slot),
-            Sku(row.sku),
-            BatchRef(row.batchref),
-            row.capacity_us,
-            row.left_us,
-        )
-        for row in await connection.execute(_OF_ZONE, {"in_zone": zone})
+    return tuple(map(seated_vial, await connection.execute(_OF_ZONE, {"in_zone": zone})))
+
+
+def seated_vial(row: Row[Any]) -> SeatedVial:
+    """Return the vial of a row, in the place where it stands or stood last."""
+    place = Place(ZoneId(row.zone), SeatId(row.seat), row.slot)
+    return SeatedVial(
+        VialId(row.id), place, Sku(row.sku), BatchRef(row.batchref), row.capacity_us, row.left_us
     )
 
 

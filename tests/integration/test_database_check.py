@@ -17,9 +17,10 @@ from scentrt.adapters.database_check import MOST_TOLD, TRUTHS, check_database, c
 from scentrt.adapters.database_reading import read_one_state
 from scentrt.adapters.orm import SCHEMA_VERSION
 from scentrt.adapters.theatre_store import open_store
-from scentrt.domain.commands import Allocate, CreateBatch, PlaceOrder
+from scentrt.domain.commands import Allocate, CreateBatch, LoadVials, PlaceOrder
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.names import BatchRef, OrderId
+from scentrt.domain.vials import Place
 from scentrt.errors import ConfigError
 from tests.goods import PINE, SEA, TODAY, line
 from tests.integration.test_database_facts import NOON_MS, trace
@@ -31,7 +32,10 @@ O1, O2 = OrderId("o-1"), OrderId("o-2")
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a database with doses, two batches, a line on the first, and one among back-orders."""
+    """Make a database with doses, two batches, a line on the first, and one among back-orders.
+
+    Two vials of the first line stand in seats, and it is that of a refill.
+    """
     path = tmp_path_factory.mktemp("good") / "theatre.db"
     trio.run(fill, path)
     return path
@@ -47,6 +51,13 @@ async def fill(path: Path) -> None:
             await bus.handle(Allocate(O1, SEA, 4))
             await bus.handle(PlaceOrder(O2, (line("o-2", 11, PINE),)))
             await bus.handle(Allocate(O1, PINE, 10))  # the order before it is settled by then
+            places = tuple(Place(ZoneId("A"), SeatId(f"A-1-{n}"), 0) for n in (1, 2))
+            await bus.handle(LoadVials(SEA, O1, places, 2, 100))
+    tamper(
+        path,
+        "INSERT INTO refills VALUES ('o-1', 'A', 'sea', 'SEA-BREEZE', 1, 4, 100, 'ordered')",
+        "INSERT INTO seat_settings VALUES ('A', 'A-1-1', 0, '[\"tar\"]', 1.0, 0.0)",
+    )
 
 
 @pytest.fixture
@@ -124,6 +135,36 @@ TAMPERED = [
         ),
         "order o-2: the read model says that its line of PINE-FOREST is on batch b-2, and it is "
         "on none",
+    ),
+    (
+        ("DELETE FROM vials WHERE id = 2",),
+        "order o-1: says that 2 vials of its SEA-BREEZE were taken, and there are 1",
+    ),
+    (
+        ("UPDATE vials SET batchref = 'b-2' WHERE id = 2",),
+        "vial 2: comes from batch b-2, and the line of order o-1 is on b-1",
+    ),
+    (
+        (
+            "DROP TRIGGER cancelled_by_insert",
+            "INSERT INTO unsettled_lines VALUES (9, 'SEA-BREEZE', 'o-1', 'cancel')",
+        ),
+        "order o-1: is to be given up, and 2 vials of its SEA-BREEZE were taken",
+    ),
+    (
+        ("DROP INDEX one_vial_in_a_slot", "UPDATE vials SET seat = 'A-1-1'"),
+        "seat A-1-1: in its slot 0 stand 2 vials",
+    ),
+    (
+        ("UPDATE refills SET qty = 3",),
+        "refill o-1: has ordered 3 SEA-BREEZE, and its line is of 4",
+    ),
+    *(
+        (
+            (f"UPDATE seat_settings SET averse_to = '{told}'",),
+            f"seat A-1-1: what it is averse to is no list of scents, but {told}",
+        )
+        for told in ('{"tar": 1}', "[1]")
     ),
     (
         ("UPDATE dose_marks SET through_ms = -1",),
@@ -212,7 +253,7 @@ def test_an_order_that_waits_for_its_products_is_no_fault(path: Path) -> None:
         path,
         "DELETE FROM back_orders",
         "INSERT INTO unsettled_lines (sku, orderid, what) VALUES ('PINE-FOREST', 'o-2', 'fill')",
-        "INSERT INTO unsettled_lines (sku, orderid, what) VALUES ('SEA-BREEZE', 'o-1', 'cancel')",
+        "INSERT INTO unsettled_lines (sku, orderid, what) VALUES ('PINE-FOREST', 'o-1', 'cancel')",
     )
     assert faults(path) == []
     tamper(path, "UPDATE unsettled_lines SET what = 'cancel'")

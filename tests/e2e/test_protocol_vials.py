@@ -205,7 +205,8 @@ async def test_the_longest_names_of_vials_and_refills_fit_in_each_page(
             zone.tell(SetRefill(Scent(scent), refill), urgent=True)
         first = await client.ask("state", zone="Z" * 32)  # whoever hears it sees to its size
         assert len(first["supply"]) >= 8
-        assert first["refills"]
+        assert len(first["supply"]) + first.get("supply_left_out", 0) == 16
+        assert len(first["refills"]) + first["refills_left_out"] == 16
         told = len(first["seats"])
         for page in range(2, first["pages"] + 1):
             state = await client.ask("state", zone="Z" * 32, page=page)

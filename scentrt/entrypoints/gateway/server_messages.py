@@ -203,14 +203,19 @@ class RefillState(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class State(_Reply, frozen=True, kw_only=True, tag="state"):
-    """One page of a zone as it was at `revision`; supply and refills where there are any."""
+    """One page of a zone as it was at `revision`; supply and refills where there are any.
+
+    `…_left_out` is how many there are that did not fit, where that is so.
+    """
 
     zone: str
     revision: int
     page: int
     pages: int
     supply: tuple[SupplyState, ...] | UnsetType = UNSET
+    supply_left_out: int | UnsetType = UNSET
     refills: tuple[RefillState, ...] | UnsetType = UNSET
+    refills_left_out: int | UnsetType = UNSET
     seats: tuple[SeatState, ...]
 
 

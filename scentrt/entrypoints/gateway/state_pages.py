@@ -33,7 +33,9 @@ LONGEST_STOCK_NAME: Final = 100
 
 MOST_BESIDE: Final = 4_000
 """Bytes of a page for supplies, and as many for refills. Names as people give them fit for sixteen
-scents; what does not fit is left out."""
+scents; of what does not fit is told how much it is."""
+
+LEFT_OUT_BYTES: Final = len(',"supply_left_out":99,"refills_left_out":99')
 
 
 def seats_per_page(house: House, zone: ZoneId, contents: Contents) -> int:
@@ -48,14 +50,18 @@ def seats_per_page(house: House, zone: ZoneId, contents: Contents) -> int:
     if house.has_devices(zone):
         seat_bytes += DEVICE_BYTES + BYTES_PER_CHARACTER * LONGEST_PROBLEM
     beside = len(json.encode((_supply(contents.supply), _refills(contents.refills))))
-    return (ROOM - beside) // seat_bytes
+    return (ROOM - beside - LEFT_OUT_BYTES) // seat_bytes
 
 
 def page_of_state(message: hear.ReadState, page: Page, now_ms: float) -> say.State:
     """Return a page as it is told: supplies and refills on the first, where there are any."""
-    supply = refills = None
+    supply: tuple[say.SupplyState, ...] = ()
+    refills: tuple[say.RefillState, ...] = ()
+    supply_left_out = refills_left_out = 0
     if message.page == 1:
         supply, refills = _supply(page.supply), _refills(page.refills)
+        supply_left_out = len(page.supply) - len(supply)
+        refills_left_out = len(page.refills) - len(refills)
     return say.State(
         re=message.id,
         zone=message.zone,
@@ -63,7 +69,9 @@ def page_of_state(message: hear.ReadState, page: Page, now_ms: float) -> say.Sta
         page=message.page,
         pages=page.pages,
         supply=supply or UNSET,
+        supply_left_out=supply_left_out or UNSET,
         refills=refills or UNSET,
+        refills_left_out=refills_left_out or UNSET,
         seats=tuple(_seat(seat, device, now_ms) for seat, device in page.seats),
     )
 

@@ -41,7 +41,7 @@ from scentrt.service_layer.views import ProductViews
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 
 REFILLS_PER_TURN = 200
-"""How many are told before the theatre gets its turn, in less than a millisecond."""
+"""How many are looked at before the theatre gets its turn, in less than a millisecond."""
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +200,9 @@ class RefillClerk:
 
         Raises `StoreUnavailable` where the database is away, since that is so for all of them.
         """
-        for need in needs:
+        for number, need in enumerate(needs, 1):
+            if number % REFILLS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
             try:
                 await step(need)
             except (UnitRefused, ActorError) as error:

@@ -31,7 +31,8 @@ def store(connection: sqlite3.Connection, orders: list[str]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE products SET version_number = version_number + 1")
     connection.executemany(
-        "INSERT INTO order_lines VALUES ('s-0', ?, 1)", [(order,) for order in orders]
+        "INSERT INTO order_lines (sku, orderid, qty) VALUES ('s-0', ?, 1)",
+        [(order,) for order in orders],
     )
     for table in ("allocations", "allocations_view"):
         connection.executemany(

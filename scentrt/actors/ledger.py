@@ -18,14 +18,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import trio
 
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
-from scentrt.actors.settings_book import SettingsBook, SettingsRow
+from scentrt.actors.settings_book import SettingsBook
 from scentrt.actors.tray import Tray, WaitingUnit
 from scentrt.actors.vial_book import Line, VialBook, ZoneVials
+from scentrt.actors.writes import TheatreStore, Writes
 from scentrt.domain.cues import OwnerId, SeatId, ZoneId
 from scentrt.domain.journal import JournalEntry
 from scentrt.domain.seat_settings import SeatChange
@@ -47,47 +48,6 @@ LAST_FLUSH_S = 1.0
 """How long ending may take over what still waits: a fifth of what a whole shutdown has."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Writes:
-    """One transaction: `panicked` is the latch's new state, None to leave it as it is."""
-
-    panicked: bool | None = None
-    settings: tuple[SettingsRow, ...] = ()
-    doses: tuple[ZoneDoses, ...] = ()
-    vials: tuple[ZoneVials, ...] = ()
-    units: tuple[Changes, ...] = ()
-
-
-class TheatreStore(Protocol):
-    """What the ledger asks of a database. Every method raises `StoreUnavailable`."""
-
-    async def panicked(self) -> bool:
-        """Return the panic latch; False in a new database."""
-        ...
-
-    async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
-        """Return the zone's mark, and its rows from the second `since_s` on."""
-        ...
-
-    async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
-        """Return the vials that stand in a zone."""
-        ...
-
-    async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
-        """Return what is set for seats of a zone."""
-        ...
-
-    async def commit(self, writes: Writes) -> None:
-        """Store all of it in one transaction, on disk when this returns.
-
-        The level of a vial that no longer stands where it says changes nothing.
-
-        If it raises `StoreUnavailable`, nothing of it is stored. `UnitRefused` means that one of
-        the units of work was wrong, and the rest may be stored without it.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

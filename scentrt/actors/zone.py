@@ -1,4 +1,4 @@
-"""The actor that owns one zone, and what it needs of dispensers and listeners.
+"""The actor that owns one zone.
 
 A cue takes one hop: its message is decided, its sprays go to the dispensers, it is answered, and
 then its events are handed to whoever listens, all in one turn without waiting. What was used up
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Protocol, assert_never, cast
+from typing import assert_never, cast
 
 import trio
 
@@ -21,7 +21,6 @@ from scentrt.actors.messages import (
     CancelCue,
     Connected,
     Contents,
-    DeviceState,
     EndPanic,
     Forget,
     Hush,
@@ -46,7 +45,8 @@ from scentrt.actors.messages import (
     ZoneMessage,
 )
 from scentrt.actors.reports import Account, Written
-from scentrt.domain.cues import CueKey, SeatId, Spray, ZoneId
+from scentrt.actors.stagehands import Dispensers, Listeners, Supplies
+from scentrt.domain.cues import CueKey, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Halt, Order, Release, Withdraw
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import (
@@ -54,7 +54,6 @@ from scentrt.domain.events import (
     CueExpired,
     Event,
     LevelChanged,
-    PublicEvent,
     SpraysDropped,
 )
 from scentrt.domain.seat_settings import SeatSettings
@@ -62,6 +61,8 @@ from scentrt.domain.seats import Seat
 from scentrt.domain.theatre import Zone
 from scentrt.domain.vials import DEFAULT_LOW, NO_PRODUCTS, Catalogue, Place, ScentSupply
 from scentrt.errors import ActorStopped, StoreUnavailable
+
+__all__ = ["Dispensers", "Listeners", "Supplies", "ZoneActor"]
 
 log = logging.getLogger(__name__)
 
@@ -82,46 +83,6 @@ may have gone on after it, as dispensers do without their server."""
 
 STOP_WITHIN_S = 1.0
 """How long the last write may take when the server stops; then the next start takes it as lost."""
-
-
-class Dispensers(Protocol):
-    """The dispensers of one zone. Every call returns at once and never raises for a device.
-
-    Orders to one device are carried out in the order of the calls, but a halt overtakes sprays
-    that wait. Of level steps (a spray without a cue) a slow device gets only the newest.
-    """
-
-    def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
-        """Open a slot at these seats; whoever cannot be told before it expires is not told.
-
-        `done` is called in trio's thread, one or more times, until all seats are accounted for.
-        """
-
-    def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
-        """Close a slot at these seats, or all their slots."""
-
-    def withdraw(self, what: Withdraw) -> None:
-        """Forget the sprays meant that wait, and end those that began late; called after halts."""
-
-    def device(self, seat: SeatId) -> DeviceState | None:
-        """Return what is known of a seat's device; None where there is none to know of."""
-
-
-class Listeners(Protocol):
-    """Who is told what happens. Every call returns at once."""
-
-    def publish(self, event: PublicEvent) -> None:
-        """Tell all who have subscribed to such events."""
-
-    def tell_level(self, zone: ZoneId, change: LevelChanged) -> None:
-        """Tell the sender of a level what becomes of it in this zone."""
-
-
-class Supplies(Protocol):
-    """Who sees to it that no scent runs out. The call returns at once."""
-
-    def report(self, zone: ZoneId, supply: tuple[ScentSupply, ...]) -> None:
-        """Take what there is of each scent in a zone's vials, whenever it has changed."""
 
 
 class ZoneActor:

@@ -1,6 +1,6 @@
 """What became of a cue, put together from what its dispensers say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -131,3 +131,85 @@ class Account:
         to, self._to = self._to, None
         if to is not None:
             to(report)
+
+
+class Accounts:
+    """The accounts of one zone's cues, until they are closed."""
+
+    def __init__(self) -> None:
+        self._by_cue: dict[CueKey, Account] = {}
+        # Of these, what all dispensers have been told and not all have answered: earliest first.
+        self._unsettled: dict[CueKey, Account] = {}
+
+    @property
+    def next_deadline(self) -> float:
+        """When `close_overdue` has something to do; infinity where nothing waits."""
+        for account in self._unsettled.values():
+            return account.deadline  # the first to be dispatched is the first to be due
+        return float("inf")
+
+    @property
+    def cues(self) -> list[CueKey]:
+        """The cues that are not reported yet."""
+        return list(self._by_cue)
+
+    def open(self, account: Account) -> None:
+        """Take a cue's account."""
+        self._by_cue[account.cue] = account
+
+    def of(self, cue: CueKey | None) -> Account | None:
+        """Return a cue's account, if it has one."""
+        return None if cue is None else self._by_cue.get(cue)
+
+    def hear(self, event: CueDispatched | SpraysDropped | CueExpired) -> None:
+        """Note what has become of a cue in its zone."""
+        account = self._by_cue.get(event.cue)
+        if account is None:
+            return
+        match event:
+            case CueDispatched():
+                account.dispatched(event)
+                self.wait_for(account)
+            case SpraysDropped():
+                account.drop(event)
+                self.wait_for(account)
+            case CueExpired():
+                del self._by_cue[event.cue]
+                account.expire(event)
+
+    def wait_for(self, account: Account) -> None:
+        """Close an account in time, once all of its dispensers have been told."""
+        if account.deadline < float("inf"):
+            self._unsettled.setdefault(account.cue, account)
+            self.close_if_settled(account)
+
+    def close_if_settled(self, account: Account) -> None:
+        """Close an account of which all dispensers have spoken."""
+        if account.settled:
+            self._close(account)
+
+    def close_overdue(self, now: float) -> None:
+        """Close the accounts whose dispensers have had their time."""
+        for account in list(self._unsettled.values()):
+            if account.deadline > now:
+                return
+            self._close(account)
+
+    def close_withdrawn(self, cues: Iterable[CueKey], waits: Callable[[CueKey], bool]) -> None:
+        """Report those of these cues that were taken back before they were due."""
+        for cue in cues:
+            account = self._by_cue.get(cue)
+            if account is not None and not account.is_dispatched and not waits(cue):
+                del self._by_cue[cue]
+                account.withdraw()
+
+    def close_all(self) -> None:
+        """Close all accounts as they are: their zone has crashed."""
+        lost, self._by_cue, self._unsettled = self._by_cue, {}, {}
+        for account in lost.values():
+            account.close()
+
+    def _close(self, account: Account) -> None:
+        self._by_cue.pop(account.cue, None)
+        self._unsettled.pop(account.cue, None)
+        account.close()

@@ -44,7 +44,7 @@ from scentrt.actors.messages import (
     WelcomeBack,
     ZoneMessage,
 )
-from scentrt.actors.reports import Account, Written
+from scentrt.actors.reports import Account, Accounts, Written
 from scentrt.actors.stagehands import Dispensers, Listeners, Supplies
 from scentrt.domain.cues import CueKey, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Halt, Order, Release, Withdraw
@@ -121,9 +121,7 @@ class ZoneActor:
         self._low_below = low_below
         self._catalogue = catalogue
         self._reported: tuple[ScentSupply, ...] | None = None
-        self._accounts: dict[CueKey, Account] = {}
-        # Of these, what all dispensers have been told and not all have answered: earliest first.
-        self._unsettled: dict[CueKey, Account] = {}
+        self._accounts = Accounts()
         self._zone: Zone | None = None
         self._is_open = False
         self.opened = trio.Event()
@@ -161,7 +159,7 @@ class ZoneActor:
                 if zone.next_ms <= now_ms:
                     zone.advance(now_ms, turn)
                     self._carry_out(zone)
-                self._close_overdue(now)
+                self._accounts.close_overdue(now)
                 if now >= next_tick:
                     next_tick = now + TICK_S
                     self._keep_books(zone, self._clock.now_ms())
@@ -177,9 +175,7 @@ class ZoneActor:
             self._dispensers.halt(None, [seat.id for seat in zone.seats])
 
     async def _open(self) -> Zone:
-        lost, self._accounts, self._unsettled = self._accounts, {}, {}
-        for account in lost.values():
-            account.close()
+        self._accounts.close_all()
         now_ms = self._clock.now_ms()
         stored = await self._ledger.doses(self.id, since_s=int(now_ms // 1000) - 3600)
         vials = await self._ledger.vials(self.id)
@@ -252,10 +248,8 @@ class ZoneActor:
             log.warning("zone %s: its last doses are not on disk yet: %s", self.id, error)
 
     def _next_wake(self, zone: Zone, next_tick: float) -> float:
-        wake = min(next_tick, self._clock.trio_time(zone.next_ms))
-        for account in self._unsettled.values():
-            return min(wake, account.deadline)  # the first to be dispatched is the first to be due
-        return wake
+        decides_at = self._clock.trio_time(zone.next_ms)
+        return min(next_tick, decides_at, self._accounts.next_deadline)
 
     def _handle(self, zone: Zone, envelope: Envelope) -> None:
         message = cast(ZoneMessage, envelope.message)
@@ -263,12 +257,12 @@ class ZoneActor:
         if isinstance(message, TakeCue) and message.report is not None:
             key = message.cue.key
             if isinstance(answer, Accepted) and not answer.duplicate:
-                self._accounts[key] = Account(message.report, key, answer.targets)
+                self._accounts.open(Account(message.report, key, answer.targets))
         self._carry_out(zone, envelope, answer)
         if isinstance(message, CancelCue):
-            self._close_withdrawn(zone, [message.key])
+            self._accounts.close_withdrawn([message.key], zone.waits)
         elif isinstance(message, Stop | Panic | Forget):
-            self._close_withdrawn(zone, list(self._accounts))
+            self._accounts.close_withdrawn(self._accounts.cues, zone.waits)
 
     def _decide(self, zone: Zone, message: ZoneMessage, now_ms: float) -> object:
         match message:
@@ -339,14 +333,14 @@ class ZoneActor:
         match order:
             case Release(spray, seats):
                 cue = spray.cue
-                account = None if cue is None else self._accounts.get(cue)
+                account = self._accounts.of(cue)
                 if account is not None:
                     account.tell(len(seats))
                 done = _ignore if cue is None else partial(self._hear, cue, account)
                 self._dispensers.spray(spray, seats, done)
                 if account is not None and account.is_dispatched:  # to seats with a delay
                     account.wait()
-                    self._await(account)
+                    self._accounts.wait_for(account)
             case Halt(slot, seats):
                 self._dispensers.halt(slot, seats)
             case Withdraw():
@@ -358,59 +352,19 @@ class ZoneActor:
         match event:
             case LevelChanged():
                 self._listeners.tell_level(self.id, event)
-            case CueDispatched(cue):
-                account = self._accounts.get(cue)
-                if account is not None:
-                    account.dispatched(event)
-                    self._await(account)
-            case SpraysDropped(cue):
-                account = self._accounts.get(cue)
-                if account is not None:
-                    account.drop(event)
-                    self._await(account)
-            case CueExpired(cue):
-                account = self._accounts.pop(cue, None)
-                if account is not None:
-                    account.expire(event)
+            case CueDispatched() | SpraysDropped() | CueExpired():
+                self._accounts.hear(event)
             case _:
                 self._listeners.publish(event)
 
     def _hear(self, cue: CueKey, account: Account | None, written: Written) -> None:
         if account is not None:
             account.hear(written)
-            self._close_if_settled(account)
+            self._accounts.close_if_settled(account)
         if written.untold:
             # A message to oneself, since a dispenser may say so at any time, in a decision too.
             with suppress(ActorStopped):
                 self.ref.tell(NotTold(cue, written.untold), urgent=True)
-
-    def _await(self, account: Account) -> None:
-        """Close an account in time, once all of its dispensers have been told."""
-        if account.deadline < float("inf"):
-            self._unsettled.setdefault(account.cue, account)
-            self._close_if_settled(account)
-
-    def _close_if_settled(self, account: Account) -> None:
-        if account.settled:
-            self._accounts.pop(account.cue, None)
-            self._unsettled.pop(account.cue, None)
-            account.close()
-
-    def _close_withdrawn(self, zone: Zone, keys: list[CueKey]) -> None:
-        """Report those of these cues that were taken back before they were due."""
-        for key in keys:
-            account = self._accounts.get(key)
-            if account is not None and not account.is_dispatched and not zone.waits(key):
-                del self._accounts[key]
-                account.withdraw()
-
-    def _close_overdue(self, now: float) -> None:
-        for account in list(self._unsettled.values()):
-            if account.deadline > now:
-                return
-            self._accounts.pop(account.cue, None)
-            self._unsettled.pop(account.cue, None)
-            account.close()
 
     def _page(
         self, zone: Zone, page: int, seats_per_page: Callable[[Contents], int], now_ms: float

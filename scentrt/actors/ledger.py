@@ -22,10 +22,10 @@ from typing import NoReturn
 
 import trio
 
+from scentrt.actors.backlog import Backlog
 from scentrt.actors.dose_book import DoseBook, StoredDoses, ZoneDoses
-from scentrt.actors.settings_book import SettingsBook
-from scentrt.actors.tray import Tray, WaitingUnit
-from scentrt.actors.vial_book import Line, VialBook, ZoneVials
+from scentrt.actors.tray import WaitingUnit
+from scentrt.actors.vial_book import Line
 from scentrt.actors.writes import TheatreStore, Writes
 from scentrt.domain.cues import OwnerId, SeatId, ZoneId
 from scentrt.domain.journal import JournalEntry
@@ -35,11 +35,6 @@ from scentrt.errors import StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
 
 __all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
-
-MAX_ROWS_PER_COMMIT = 5_000
-"""How much of a backlog goes into one transaction: some 40 ms of work in another thread, so that
-the cues hardly notice when the database is back after an hour. While 100,000 rows were written so,
-in a second on two cores, the loop of the cues woke at most 7 ms late."""
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
@@ -97,11 +92,7 @@ class Ledger:
         self._store = store
         self._on_deliveries = on_deliveries
         self._name_of = name_of
-        self._tray = Tray()
-        self._books: dict[ZoneId, DoseBook] = {}
-        self._vial_books: dict[ZoneId, VialBook] = {}
-        self._panicked: bool | None = None  # what the latch is to be; None: as it is on disk
-        self._settings = SettingsBook()
+        self._backlog = Backlog()
         self._work = trio.Event()
         self._attempt = _Attempt()
         self._turn = trio.Lock()  # reading and writing, see `doses`
@@ -113,14 +104,12 @@ class Ledger:
     def health(self) -> LedgerHealth:
         """Return how far behind the disk is, and whether the last commit failed."""
         now = trio.current_time()
-        books: list[DoseBook | VialBook] = [*self._books.values(), *self._vial_books.values()]
-        since = min((book.since for book in books if book.since is not None), default=now)
         return LedgerHealth(
-            (now - since) * 1000,
+            (now - self._backlog.since(now)) * 1000,
             self._failing_since is not None,
             self._lost_rows,
             self._lost_lines,
-            self._settings.refused,
+            self._backlog.settings.refused,
         )
 
     def record_doses(
@@ -152,7 +141,7 @@ class Ledger:
         but for what is more than `MOST_NAMES_WAITING`: then the oldest is given up, and counted, as
         is what was `lost` before it came here.
         """
-        book = self._vial_books.setdefault(zone, VialBook(zone))
+        book = self._backlog.vials(zone)
         lines = [Line.of(entry, self._name_of(entry.owner)) for entry in journal]
         lost += book.record(levels, lines, trio.current_time())
         if lost and not self._lost_lines:
@@ -173,7 +162,7 @@ class Ledger:
             everything else.
         """
         book = self._record(zone, used, through_ms, closed=True)
-        vials = self._vial_books.setdefault(zone, VialBook(zone))
+        vials = self._backlog.vials(zone)
         while book.waits or vials.waits:
             await self._attempted()
 
@@ -186,12 +175,12 @@ class Ledger:
           StoreUnavailable: the first attempt failed. It is tried again until it succeeds, or until
             a newer setting takes its place; so it is when the caller is cancelled.
         """
-        self._panicked = panicked
+        self._backlog.panicked = panicked
         await self._attempted()
 
     def record_settings(self, zone: ZoneId, seat: SeatId, settings: SeatChange) -> None:
         """Take what is set for a seat; never waits. The newest is what is stored."""
-        self._settings.record(zone, seat, settings)
+        self._backlog.settings.record(zone, seat, settings)
         self._work.set()
 
     async def settings_stored(self, zone: ZoneId, seat: SeatId) -> None:
@@ -200,9 +189,9 @@ class Ledger:
         Or `UnitRefused`: the database does not take it, and it is not tried again. It holds until
         the server ends.
         """
-        while self._settings.has(zone, seat):
+        while self._backlog.settings.has(zone, seat):
             await self._attempted()
-        if self._settings.is_refused(zone, seat):
+        if self._backlog.settings.is_refused(zone, seat):
             raise UnitRefused(f"the database does not take what is set for {seat}")
 
     async def commit(self, changes: Changes) -> None:
@@ -215,7 +204,7 @@ class Ledger:
           StoreUnavailable: an attempt failed. In either case nothing of it is stored, nor tried
             again.
         """
-        unit = self._tray.put(changes)
+        unit = self._backlog.tray.put(changes)
         self._attempt.awaited.set()
         self._work.set()
         await unit.stored()
@@ -228,7 +217,7 @@ class Ledger:
         """
         async with self._turn:
             stored = await self._store.panicked()
-            return stored if self._panicked is None else self._panicked
+            return stored if self._backlog.panicked is None else self._backlog.panicked
 
     async def doses(self, zone: ZoneId, since_s: int) -> StoredDoses:
         """Return what a zone has used from the second `since_s` on, on disk or not yet.
@@ -240,8 +229,7 @@ class Ledger:
         # before it was laid over; so they take turns.
         async with self._turn:
             stored = await self._store.doses(zone, since_s)
-            book = self._books.get(zone)
-            return stored if book is None or not book.waits else book.laid_over(stored, since_s)
+            return self._backlog.doses_over(zone, stored, since_s)
 
     async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
         """Return the vials that stand in a zone, with their newest levels, on disk or not yet.
@@ -250,14 +238,12 @@ class Ledger:
           StoreUnavailable: the database could not be read.
         """
         async with self._turn:
-            stored = await self._store.vials(zone)
-            book = self._vial_books.get(zone)
-            return stored if book is None else book.laid_over(stored)
+            return self._backlog.vials(zone).laid_over(await self._store.vials(zone))
 
     async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         """Return what is set for seats of a zone, on disk or not yet; raises as `doses` does."""
         async with self._turn:
-            return self._settings.laid_over(zone, await self._store.settings(zone))
+            return self._backlog.settings.laid_over(zone, await self._store.settings(zone))
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Write whatever waits, until cancelled.
@@ -274,7 +260,7 @@ class Ledger:
         finally:
             ended = StoreUnavailable("the ledger has ended")
             self._attempt.end(ended)
-            self._tray.close(ended)
+            self._backlog.tray.close(ended)
 
     async def _write_for_ever(self) -> NoReturn:
         retry_s = FIRST_RETRY_S
@@ -290,20 +276,20 @@ class Ledger:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
             else:
                 retry_s = FIRST_RETRY_S
-            if self._waits:
+            if self._backlog.waits:
                 self._work.set()
 
     async def _write_the_rest(self) -> None:
         with trio.move_on_after(LAST_FLUSH_S, shield=True), suppress(StoreUnavailable):
-            while self._waits:
+            while self._backlog.waits:
                 await self._commit()
-        if self._waits:
+        if self._backlog.waits:
             logger.error("the ledger ends with something not written: %s", self.health)
 
     async def _commit(self) -> None:
         async with self._turn:
             attempt, self._attempt = self._attempt, _Attempt()
-            writes, units = self._take()
+            writes, units = self._backlog.take(trio.current_time())
             try:
                 if writes != Writes():
                     await self._store_together(writes, units)
@@ -312,9 +298,9 @@ class Ledger:
                     self._note_failure(error)
                 attempt.end(error)
                 if not isinstance(error, UnitRefused):  # which is about this transaction alone
-                    self._tray.fail_all(units, error)
+                    self._backlog.tray.fail_all(units, error)
                 raise
-            self._strike_out(writes)
+            self._backlog.strike_out(writes)
             self._note_success()
             attempt.end()
 
@@ -345,7 +331,7 @@ class Ledger:
                 await self._store.commit(Writes(settings=(row,)))
             except UnitRefused as refused:
                 logger.error("what is set for %s is not stored: %s", row[1], refused)  # noqa: TRY400
-                self._settings.refuse(row)
+                self._backlog.settings.refuse(row)
         for unit in units:
             try:
                 await self._store.commit(Writes(units=(unit.changes,)))
@@ -378,7 +364,7 @@ class Ledger:
         *,
         closed: bool,
     ) -> DoseBook:
-        book = self._books.setdefault(zone, DoseBook(zone))
+        book = self._backlog.doses(zone)
         lost = book.record(used, through_ms, closed=closed, now=trio.current_time())
         if lost and not self._lost_rows:
             logger.error(
@@ -387,47 +373,6 @@ class Ledger:
         self._lost_rows += lost
         self._work.set()
         return book
-
-    @property
-    def _waits(self) -> bool:
-        return (
-            self._panicked is not None
-            or self._settings.waits
-            or self._tray.waits
-            or any(book.waits for book in self._books.values())
-            or any(book.waits for book in self._vial_books.values())
-        )
-
-    def _take(self) -> tuple[Writes, list[WaitingUnit]]:
-        # The latch goes first and alone, so that no backlog delays it and no bad row spoils it;
-        # then what people said they do not want.
-        if self._panicked is not None:
-            return Writes(panicked=self._panicked), []
-        if self._settings.waits:
-            return Writes(settings=self._settings.take(MAX_ROWS_PER_COMMIT)), []
-        units = self._tray.take(MAX_ROWS_PER_COMMIT)
-        room = MAX_ROWS_PER_COMMIT - sum(unit.changes.rows for unit in units)
-        doses: list[ZoneDoses] = []
-        for book in self._books.values():
-            if book.waits and room > 0:
-                doses.append(book.take(room, now=trio.current_time()))
-                room -= sum(map(len, doses[-1].used.values()))
-        vials: list[ZoneVials] = []
-        for vial_book in self._vial_books.values():
-            if vial_book.waits and room > 0:
-                vials.append(vial_book.take(room, now=trio.current_time()))
-                room -= vials[-1].rows
-        changes = tuple(unit.changes for unit in units)
-        return Writes(doses=tuple(doses), vials=tuple(vials), units=changes), units
-
-    def _strike_out(self, writes: Writes) -> None:
-        if self._panicked is writes.panicked:
-            self._panicked = None
-        self._settings.stored(writes.settings)
-        for doses in writes.doses:
-            self._books[doses.zone].stored(doses)
-        for vials in writes.vials:
-            self._vial_books[vials.zone].stored(vials)
 
     def _note_failure(self, error: StoreUnavailable) -> None:
         if self._failing_since is None:

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from scentrt.actors import dose_book, ledger
+from scentrt.actors import backlog, dose_book
 from scentrt.actors.ledger import Ledger, LedgerHealth, StoredDoses, Writes
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.errors import StoreUnavailable
@@ -371,7 +371,7 @@ async def test_what_is_given_up_in_a_long_outage_is_never_taken_for_unused(
 async def test_a_backlog_is_written_in_parts_each_of_which_is_true(
     books: Ledger, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_ROWS_PER_COMMIT", 4)
+    monkeypatch.setattr(backlog, "MAX_ROWS_PER_COMMIT", 4)
     seats = [SeatId(f"A-1-{number}") for number in range(3)]
     used = {(seat, NOON + second): 1 for seat in seats for second in range(6)}
     with trio.fail_after(10):

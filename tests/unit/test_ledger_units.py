@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from scentrt.actors import ledger
+from scentrt.actors import backlog
 from scentrt.actors.ledger import Ledger, Writes
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.events import BatchCreated
@@ -202,7 +202,7 @@ async def test_many_units_are_stored_in_parts(
     monkeypatch: pytest.MonkeyPatch,
     autojump_clock: MockClock,
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_ROWS_PER_COMMIT", 5)
+    monkeypatch.setattr(backlog, "MAX_ROWS_PER_COMMIT", 5)
     store.commit_s = 1
     for number in range(8):  # of two rows each
         await asker.hand_in(str(number), new_product(f"scent-{number}"))

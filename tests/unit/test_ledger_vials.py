@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from scentrt.actors import ledger, vial_book
+from scentrt.actors import backlog, vial_book
 from scentrt.actors.ledger import Ledger
 from scentrt.domain.cues import CueKey, OwnerId, Scent, SeatId, ZoneId
 from scentrt.domain.journal import JournalEntry
@@ -115,7 +115,7 @@ async def test_what_is_given_up_of_the_journal_is_counted_and_said_once_and_no_l
 async def test_a_backlog_is_written_in_parts_in_its_order(
     books: Ledger, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_ROWS_PER_COMMIT", 4)
+    monkeypatch.setattr(backlog, "MAX_ROWS_PER_COMMIT", 4)
     books.record_vials(ZONE, [level(1, id) for id in range(1, 7)], map(entry, range(10)))
     books.record_vials(OTHER_ZONE, [], [entry(99)])
     with trio.fail_after(10):

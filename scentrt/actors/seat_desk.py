@@ -39,9 +39,10 @@ class SeatKeeper(Protocol):
         ...
 
     async def page(self, after: SeatId, most: int) -> Sequence[SeatCard]:
-        """Return the seats that come after one, in the order of the house; goggles come last.
+        """Return the seats that come after one, in the order of the house.
 
-        After nothing (an empty id), the first ones. Raises `UnknownSeat`.
+        Goggles come last, by name. After nothing (an empty id), the first ones. Raises
+        `UnknownSeat`.
         """
         ...
 

@@ -5,10 +5,8 @@ is to be done into the zone's bulletin, which `take_effects` hands over. Nothing
 a clock or touches a device, so a decision is whole or has not happened.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
-from operator import is_
 
 from scentrt.domain.agenda import MOST_WAITING, Agenda
 from scentrt.domain.bulletin import Bulletin
@@ -16,10 +14,10 @@ from scentrt.domain.cues import Cue, CueKey, Level, OwnerId, SeatId, ZoneId
 from scentrt.domain.decisions import Effects, Refusal, Refused, Verdict
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import Change, Ended
+from scentrt.domain.halts import Halts, owned_by
 from scentrt.domain.journal import JournalEntry
 from scentrt.domain.levels import Levels
 from scentrt.domain.rack import Rack
-from scentrt.domain.runs import Run
 from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.seating import Seating
 from scentrt.domain.seats import Seat, Slot
@@ -58,6 +56,7 @@ class Zone:
         self._sprays = Sprays(self._seating, self._bulletin)
         self._levels = Levels(self._seating, self._bulletin)
         self._stops = Stops()
+        self._halts = Halts(self._seating, self._bulletin)
         self.rack = Rack(self._seating, self._bulletin, low_below, catalogue)
         """The vials. They come and go by `put_vials` and `take_vials`, which close slots first."""
 
@@ -135,7 +134,7 @@ class Zone:
         """Unschedule a cue, or stop what of it runs; return how many sprays were stopped."""
         self._agenda.drop(key, now_ms)
         self._stops.cancel(key, asked_ms, now_ms)
-        stopped = self._halt(
+        stopped = self._halts.where(
             lambda run: run.cue == key, self._seating.present, Ended.CANCELLED, now_ms
         )
         self._bulletin.withdraw(cue=key)
@@ -201,7 +200,7 @@ class Zone:
             else:
                 self._agenda.drop(cue.key, now_ms)
         meant = self._seating.meant(seats)
-        stopped = self._halt(_owned_by(owner), meant, Ended.STOPPED, now_ms)
+        stopped = self._halts.where(owned_by(owner), meant, Ended.STOPPED, now_ms)
         self._bulletin.withdraw(seats, owner=owner)
         self._levels.end_stopped(owner, now_ms)
         return stopped
@@ -215,7 +214,7 @@ class Zone:
         for cue in self._agenda.waiting():
             self._agenda.drop(cue.key, now_ms)
         self._bulletin.halt(None, self._seating.everybody())
-        stopped = self._halt(_owned_by(None), self._seating.present, Ended.PANIC, now_ms)
+        stopped = self._halts.where(owned_by(None), self._seating.present, Ended.PANIC, now_ms)
         self._levels.refuse_all(Refusal.PANIC, now_ms)
         if not self.panicked:
             self.panicked = True
@@ -231,7 +230,9 @@ class Zone:
     def hush(self, owner: OwnerId, now_ms: float) -> int:
         """Stop what runs of an owner who is gone; its waiting cues are held until it is back."""
         self._agenda.hold(owner)
-        stopped = self._halt(_owned_by(owner), self._seating.present, Ended.CLIENT_GONE, now_ms)
+        stopped = self._halts.where(
+            owned_by(owner), self._seating.present, Ended.CLIENT_GONE, now_ms
+        )
         self._bulletin.withdraw(owner=owner)
         self._levels.end_stopped(owner, now_ms)
         return stopped
@@ -245,16 +246,6 @@ class Zone:
         """End an owner's levels and drop its waiting cues; sprays that run end by themselves."""
         self._agenda.forget(owner, now_ms)
         self._levels.end_all(owner, now_ms)
-
-    def _halt(
-        self, matches: Callable[[Run], bool], seats: Iterable[Seat], reason: Ended, now_ms: float
-    ) -> int:
-        ended, closed = self._seating.close_where(matches, seats, reason, now_ms)
-        for number, ids in closed.items():
-            self._bulletin.halt(number, ids)
-        for run, ids in ended.items():
-            self._bulletin.ended(run, self._seating.named(ids), reason)
-        return sum(map(len, closed.values()))
 
     def _spared(self, cue: Cue) -> Cue:
         """Return the cue without the seats at which it has been stopped since it was asked."""
@@ -285,7 +276,9 @@ class Zone:
         settings = seat.settings
         if settings == before:
             return said
-        if self._halt(lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms):
+        if self._halts.where(
+            lambda run: settings.refuses(run.scent), [seat], Ended.STOPPED, now_ms
+        ):
             self._levels.end_stopped(None, now_ms)
         if settings.opted_out > before.opted_out or settings.averse_to - before.averse_to:
             # Whatever a slow dispenser still has before it, since it cannot tell the scents apart.
@@ -353,33 +346,14 @@ class Zone:
         One that stands there already is left alone, and one that has no place here is left out.
         """
         missing = self.rack.missing(vials)
-        self._vacate(self.rack.places_of(missing), now_ms)
+        self._halts.vacate(self.rack.spots(self.rack.places_of(missing)), now_ms)
         self.rack.put(missing, now_ms)
 
     def take_vials(self, places: Iterable[Place], now_ms: float) -> tuple[SeatedVial, ...]:
         """Take the vials out of some slots, closing first what runs there; return what is left."""
         places = tuple(places)
-        self._vacate(places, now_ms)
+        self._halts.vacate(self.rack.spots(places), now_ms)
         return self.rack.take(places, now_ms)
-
-    def _vacate(self, places: Iterable[Place], now_ms: float) -> None:
-        """End what these slots have to do with the vials in them: nobody else's is to pay for it.
-
-        A dispenser that cannot be reached goes on to the end, and its slot stays taken until then.
-        """
-        running: dict[Run, list[Seat]] = {}
-        spots = self.rack.spots(places)
-        for seat, slot in spots:
-            run = slot.running(now_ms)
-            if run is not None:
-                running.setdefault(run, []).append(seat)
-        for run, seats in running.items():
-            self._halt(partial(is_, run), seats, Ended.VIAL_CHANGED, now_ms)
-        for seat, slot in spots:
-            if slot.is_kept:  # its dispenser, which cannot be reached, knows nothing of it yet
-                seat.close(slot, now_ms)
-            slot.run = None
-            slot.parts.clear()
 
     def hear_slots(self, id: SeatId, left_us: Mapping[int, int], now_ms: float) -> None:
         """Take what a seat's device says is left in its slots, in micro-dose-seconds by number."""
@@ -389,18 +363,14 @@ class Zone:
 
     def _close_all(self, seat: Seat, now_ms: float) -> None:
         """Close what was open when the connection broke; the first word to a new one is a stop."""
-        self._halt(_owned_by(None), [seat], Ended.RESTARTED, now_ms)
+        self._halts.where(owned_by(None), [seat], Ended.RESTARTED, now_ms)
 
     def restore(self, used: Mapping[SeatId, Mapping[int, int]], now_ms: float) -> None:
         """Count what seats have had before: micro-dose-seconds by seat and Unix second."""
         self._seating.restore(used, now_ms)
 
     def presume(self, from_ms: float, to_ms: float, now_ms: float) -> None:
-        """Count a time that nobody wrote down as if every slot had been open in full.
-
-        Or one slot in a spray that began then and, unless it is `now_ms` before, went on as long
-        as a spray may, where that is more.
-        """
+        """Count a time that nobody wrote down; of a spray that began then, not beyond `now_ms`."""
         self._seating.presume(from_ms, to_ms, min(now_ms, to_ms + self.limits.max_spray_ms))
 
     def break_off(self, now_ms: float) -> None:
@@ -426,8 +396,3 @@ class Zone:
     def take_journal_lost(self) -> int:
         """Return how many entries were given up since the last time: too much was released."""
         return self._seating.journal.take_lost()
-
-
-def _owned_by(owner: OwnerId | None) -> Callable[[Run], bool]:
-    """Return what tells an owner's releases from others; None is everybody's."""
-    return lambda run: owner in (None, run.owner)

@@ -71,7 +71,7 @@ class SeatPages:
         )(self.patch)
 
     async def seats(self, after: After = "", limit: Limit = PER_PAGE) -> Response:
-        """Return seats in the order of the house, page by page; goggles come last."""
+        """Return seats in the order of the house, page by page; goggles come last, by name."""
         cards = await self._desk.page(SeatId(after), limit + 1)
         follows = cards[limit - 1].seat if len(cards) > limit else None
         listed = ",".join(Seat.of(card).model_dump_json() for card in cards[:limit])

@@ -12,6 +12,7 @@ from tests.e2e.speaking import PATIENCE_S, Message, Speaker
 from tests.e2e.theatres import one_row
 from tests.vials import seated
 
+PRODUCTS = {"SEABREEZE": "sea-breeze"}
 ROW = [SeatId(f"A-1-{number}") for number in (1, 2, 3)]
 
 
@@ -30,7 +31,7 @@ async def test_a_device_is_heard_whenever_a_slot_has_closed_and_doubted_where_it
 ) -> None:
     radio = Airwaves()
     async with (
-        open_house(airwaves=radio, theatre=one_row(tmp_path)) as house,
+        open_house(airwaves=radio, theatre=one_row(tmp_path, products=PRODUCTS)) as house,
         watch(house.gateway_url) as desk,
     ):
         assert (await first_slot(desk, ROW[0]))["reported_s"] == 3_600
@@ -63,7 +64,7 @@ async def test_a_spray_that_came_too_late_for_its_device_costs_its_vial_nothing(
 ) -> None:
     radio = Airwaves()
     async with (
-        open_house(airwaves=radio, theatre=one_row(tmp_path)) as house,
+        open_house(airwaves=radio, theatre=one_row(tmp_path, products=PRODUCTS)) as house,
         watch(house.gateway_url) as desk,
     ):
         vial = seated(1, ROW[0], left_s=300, capacity_s=3_600)

@@ -23,6 +23,9 @@ id = "A"
 rows = 2
 seats_per_row = 2
 slots = ["pine"]
+[[products]]
+sku = "SEABREEZE"
+scent = "pine"
 """
 SEATS = [SeatId(f"A-{row}-{number}") for row in (1, 2) for number in (1, 2)]
 FULL_US, CUE_US = 300_000_000, 5_000

@@ -32,10 +32,15 @@ def _pairs(fields: dict[str, Any]) -> list[str]:
     return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
 
 
-def one_row(folder: Path, seats: int = 3, devices: dict[str, str] | None = None) -> Path:
+def one_row(
+    folder: Path,
+    seats: int = 3,
+    devices: dict[str, str] | None = None,
+    products: Mapping[str, str] | None = None,
+) -> Path:
     """Write a theatre of one row with two scents, and with devices by seat."""
     row = {"rows": 1, "seats_per_row": seats, "slots": ["sea-breeze", "forest"]}
-    return theatre(folder, {"SEABREEZE": "sea-breeze"}, A={**row, "devices": devices or {}})
+    return theatre(folder, products, A={**row, "devices": devices or {}})
 
 
 def two_zones(folder: Path) -> Path:

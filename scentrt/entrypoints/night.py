@@ -179,6 +179,8 @@ class Night:
     # What is told
 
     def _tell_of(self, refills: "dict[str, Message]") -> None:
+        for scent in self.books.refills.keys() - refills.keys():
+            self._tell(f"Zone {ZONE} has enough {scent} again.")
         for scent, refill in refills.items():
             sku, qty, orderid = refill["sku"], refill["qty"], refill["orderid"]
             before = self.books.refills.get(scent, {})
@@ -191,8 +193,6 @@ class Night:
                     self._tell(f"Zone {ZONE} orders {qty} {sku}: {orderid}, of batch {ref}.")
                 case RefillStatus.OUT_OF_STOCK:
                     self._tell(f"Zone {ZONE} wants {qty} {sku}, and none is left.")
-                case RefillStatus.MET:
-                    self._tell(f"Zone {ZONE} has enough {scent} again.")
 
     def _take_letter(self, to: str, body: str) -> None:
         self.books.letters.append(body)

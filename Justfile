@@ -38,9 +38,9 @@ demo *args: setup
 serve *args: setup
     @.venv/bin/scentrt serve "$@"
 
-# Run the tests, two files at a time: they wait more than they work
+# Run the tests, three files at a time: they wait more than they work
 test *args: setup
-    @.venv/bin/pytest -n 2 --dist loadfile "$@"
+    @.venv/bin/pytest -n 3 --dist loadfile "$@"
 
 # Run what CI runs: lint and test
 check: lint test

@@ -87,6 +87,20 @@ class Connection:
     Its session outlives it; what is pushed after the connection has ended is lost without harm.
     """
 
+    __slots__ = (
+        "_clock",
+        "_fanout",
+        "_headsets",
+        "_house",
+        "_limits",
+        "_subscriptions",
+        "codec",
+        "headset",
+        "push",
+        "session",
+        "stream",
+    )
+
     def __init__(
         self,
         session: Session,

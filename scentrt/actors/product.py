@@ -157,9 +157,8 @@ class ProductActor:
                 for envelope in envelopes:
                     envelope.answer(StoreUnavailable(str(error)))
         except Exception:
-            self._has_to_settle = (
-                True  # its supervisor empties the mailbox, whatever was said there
-            )
+            # Its supervisor empties the mailbox, whatever was said there.
+            self._has_to_settle = True
             _answer_all(envelopes, ActorCrashed(self.mailbox.name))
             raise
         except trio.Cancelled:

@@ -20,52 +20,23 @@ from scentrt.domain.events import (
     VialsLoaded,
     VialsUnloaded,
 )
+from scentrt.domain.names import BatchRef
 from scentrt.entrypoints.gateway.server_messages import StockChange, StockChanged
 
 
 def stock_changed(event: StockEvent, at_ms: float) -> StockChanged:
     """Return an event of the stock as a message."""
     match event:
-        case Allocated(orderid, sku, qty, ref):
-            return StockChanged(
-                change=StockChange.ALLOCATED,
-                sku=sku,
-                orderid=orderid,
-                qty=qty,
-                batchref=ref,
-                at=at_ms,
-            )
-        case BackOrderFilled(orderid, sku, qty, ref):
-            return StockChanged(
-                change=StockChange.BACK_ORDER_FILLED,
-                sku=sku,
-                orderid=orderid,
-                qty=qty,
-                batchref=ref,
-                at=at_ms,
-            )
-        case LineCancelled(orderid, sku, qty, was_on):
-            return StockChanged(
-                change=StockChange.LINE_CANCELLED,
-                sku=sku,
-                orderid=orderid,
-                qty=qty,
-                batchref=UNSET if was_on is None else was_on,
-                at=at_ms,
-            )
-        case Deallocated(orderid, sku, qty, ref):
-            return StockChanged(
-                change=StockChange.DEALLOCATED,
-                sku=sku,
-                orderid=orderid,
-                qty=qty,
-                batchref=ref,
-                at=at_ms,
-            )
-        case BackOrdered(orderid, sku, qty):
-            return StockChanged(
-                change=StockChange.BACK_ORDERED, sku=sku, orderid=orderid, qty=qty, at=at_ms
-            )
+        case Allocated(batchref=ref):
+            return _line_changed(StockChange.ALLOCATED, event, ref, at_ms)
+        case BackOrderFilled(batchref=ref):
+            return _line_changed(StockChange.BACK_ORDER_FILLED, event, ref, at_ms)
+        case LineCancelled(batchref=ref):
+            return _line_changed(StockChange.LINE_CANCELLED, event, ref, at_ms)
+        case Deallocated(batchref=ref):
+            return _line_changed(StockChange.DEALLOCATED, event, ref, at_ms)
+        case BackOrdered():
+            return _line_changed(StockChange.BACK_ORDERED, event, None, at_ms)
         case OutOfStock(sku):
             return StockChanged(change=StockChange.OUT_OF_STOCK, sku=sku, at=at_ms)
         case BatchCreated(ref, sku, qty, eta):
@@ -103,6 +74,22 @@ def stock_changed(event: StockEvent, at_ms: float) -> StockChanged:
             )
         case _:
             assert_never(event)
+
+
+def _line_changed(
+    change: StockChange,
+    event: Allocated | BackOrderFilled | LineCancelled | Deallocated | BackOrdered,
+    ref: BatchRef | None,
+    at_ms: float,
+) -> StockChanged:
+    return StockChanged(
+        change=change,
+        sku=event.sku,
+        orderid=event.orderid,
+        qty=event.qty,
+        batchref=UNSET if ref is None else ref,
+        at=at_ms,
+    )
 
 
 def _iso(eta: date | None) -> str | None:

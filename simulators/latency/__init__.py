@@ -10,7 +10,7 @@ bench      the server                                       beside
 ========== ================================================ ======================================
 cue        one engine sends a cue to one seat, waits for    the round trip of the same frame
            its answer and its report, sends the next        through a bare trio-websocket echo
-busy       100 cues/s for a seat each, of 500 (open loop)   one cue at a time
+busy       100 cues/s for a seat each, of 500 (open loop)   one cue at a time; echoes likewise
 pipelined  one engine keeps a window of cues under way      as many echoes under way
 fan-out    from sending a cue until the last of an          `send_message` of trio-websocket, one
            audience of goggles has its event                after the other; Mosquitto
@@ -50,7 +50,8 @@ being told means that bleak has returned from `write_gatt_char`. Over Bumble, th
 the process that writes to them, so both sides pay for what the devices do. Over BlueZ, they are in
 another process and beyond the D-Bus, as BlueZ itself is on a real machine. `first to last` is from
 the end of the first write to that of the last one. bleak alone is timed from the call on, while a
-cue also waits for what else its server is doing just then.
+cue also waits for what else its server is doing just then. `echo alone` is the round trip of the
+same frame through a bare echo, at the same pace: what a cue costs before anybody has read it.
 
 Where load is the subject, it is an open loop: each cue has its moment, comes at that however late
 the answers are, and is timed from that. So a pause of the server counts for everybody who comes

@@ -8,13 +8,14 @@ import json
 import select
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from simulators.connection import Message
+from simulators.latency.schedule import moments, wait_until
 
 ANSWER_WITHIN_S = 10.0
 RECEIVE_SIZE = 64 * 1024
@@ -88,6 +89,28 @@ class Line:
             self.feed(data)
             if self._texts:
                 return Answer(sent, came, self._texts.popleft())
+
+    def exchange_on_schedule(self, frames: Sequence[bytes], per_s: float) -> list[Answer]:
+        """Send so many frames a second, and return the text that answers each, in their order.
+
+        Each is timed from the moment at which it was to be sent.
+        """
+        sent: list[float] = []
+        answers: list[Answer] = []
+        began = perf_counter()
+
+        def listen(seconds: float) -> None:
+            for came, text in self.within(seconds):
+                answers.append(Answer(sent[len(answers)], came, text))
+
+        for sending, moment in zip(frames, moments(len(frames), per_s), strict=True):
+            wait_until(began + moment, listen)
+            sent.append(began + moment)
+            self.socket.sendall(sending)
+        while len(answers) < len(frames):
+            text = self.text()
+            answers.append(Answer(sent[len(answers)], perf_counter(), text))
+        return answers
 
     def text(self) -> bytes:
         """Return the next text, waiting for it where none has come yet."""

@@ -17,7 +17,10 @@ TWO = {
     "pipelined": {"pipelined": ["echoes", "cues"]},
 }
 OTHERS = {
-    "busy": {"busy": ["idle", "100 cues/s", "of that inside"]},
+    "busy": {
+        "busy": ["idle", "100 cues/s", "of that inside"],
+        "busy echo": ["idle echo", "100 echoes/s"],
+    },
     "fan-out": {"fan-out 3": ["send_message", "cue to the last", *BROKERS]},
     "scheduled": {"scheduled": ["trio.sleep_until", "lateness"]},
     "everywhere": {
@@ -28,7 +31,7 @@ OTHERS = {
         bench: rows
         for radio in (["Bumble", "BlueZ"] if is_possible() else ["Bumble"])
         for bench, rows in {
-            f"gatt {radio}": ["bleak alone", "cue to write", "received to write"],
+            f"gatt {radio}": ["bleak alone", "echo alone", "cue to write", "received to write"],
             f"24 {radio}": ["bleak alone", "cue to last", "received to last", "first to last"],
         }.items()
     },

@@ -8,8 +8,9 @@ from time import sleep
 
 from simulators.latency.engine import Engine, Timed
 from simulators.latency.figures import Comparison, Goal
+from simulators.latency.line import Line
 from simulators.latency.run import Batch, Figure, Run
-from simulators.latency.venue import Hall, Helper, Server, open_helper, open_server
+from simulators.latency.venue import Hall, Helper, Server, open_helper, open_reference, open_server
 
 HALL = Hall(rows=4, seats_per_row=6)
 SEATS = len(HALL.seats)
@@ -25,12 +26,21 @@ GOALS = (Goal("x p50", most=1.3),)
 
 def gatt(run: Run) -> Iterator[Comparison]:
     """One engine sends a cue to one seat, and to all 24, until all are written to their devices."""
+    with open_reference() as reference, closing(Line(reference + "/echo")) as echo:
+        yield from _over_bumble(run, echo)
+        yield from _over_bluez(run, echo)
+
+
+def _over_bumble(run: Run, echo: Line) -> Iterator[Comparison]:
     run.tell("gatt Bumble: the devices are being connected")
     with (
         _open_bleak("bumble") as bleak,
         open_server(run.profiler, HALL.plan(), "--simulate-ble") as server,
     ):
-        yield from _compare(run, "Bumble", server, bleak)
+        yield from _compare(run, "Bumble", server, bleak, echo)
+
+
+def _over_bluez(run: Run, echo: Line) -> Iterator[Comparison]:
     if sys.platform != "linux" or shutil.which("dbus-daemon") is None:
         run.remark("gatt BlueZ is left out: it takes Linux and dbus-daemon (package dbus)")
         return
@@ -41,10 +51,12 @@ def gatt(run: Run) -> Iterator[Comparison]:
             _open_bleak("bluez", theirs) as bleak,
             open_server(run.profiler, HALL.plan(devices), env=env) as server,
         ):
-            yield from _compare(run, "BlueZ", server, bleak)
+            yield from _compare(run, "BlueZ", server, bleak, echo)
 
 
-def _compare(run: Run, radio: str, server: Server, bleak: Helper) -> Iterator[Comparison]:
+def _compare(
+    run: Run, radio: str, server: Server, bleak: Helper, echo: Line
+) -> Iterator[Comparison]:
     server.wait_until_nothing_is_amiss()
     with closing(Engine(server.gateway, HALL.seats)) as engine:
 
@@ -55,6 +67,14 @@ def _compare(run: Run, radio: str, server: Server, bleak: Helper) -> Iterator[Co
                 took_ms.append((max(ended) - min(began)) * 1000)
                 sleep(PAUSE_S * devices)
             return {"bleak alone": took_ms}
+
+        def echoes() -> Batch:
+            took_ms = []
+            for sending in engine.cues(run.part(TO_ONE)):
+                sent, came, _ = echo.exchange(sending)
+                took_ms.append((came - sent) * 1000)
+                sleep(PAUSE_S)
+            return {"echo alone": took_ms}
 
         def time(cues: list[bytes], seats: int) -> list[Timed]:
             offset = engine.find_offset()
@@ -81,9 +101,10 @@ def _compare(run: Run, radio: str, server: Server, bleak: Helper) -> Iterator[Co
             }
 
         one, all_of_them = f"gatt {radio}", f"{SEATS} {radio}"
-        yield run.rounds_of(one, lambda: writes(run.part(TO_ONE)), cues).compare(
+        yield run.rounds_of(one, lambda: writes(run.part(TO_ONE)), echoes, cues).compare(
             one,
             Figure("bleak alone", "ms"),
+            Figure("echo alone", "ms"),
             Figure("cue to write", "ms", GOALS),
             Figure("received to write", "ms"),
         )

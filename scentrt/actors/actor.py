@@ -109,15 +109,14 @@ class Mailbox:
             self._post(_Newest(key))
         self._newest[key] = envelope
 
-    async def wait(self, until: float) -> None:
-        """Return when there is something to take, or at the moment `until` of trio's clock.
+    async def wait(self) -> None:
+        """Return when there is something to take; now and then early, for nothing.
 
-        May return early for nothing. Always a checkpoint.
+        Always a checkpoint. If cancelled, nothing is lost: what has come is there to be taken.
         """
         if self._urgent or self._arrived is not None:
             await trio.lowlevel.checkpoint()
-            return
-        with trio.move_on_at(until):
+        else:
             self._arrived = await self._receive.receive()
 
     def take(self) -> Envelope | None:

@@ -104,7 +104,8 @@ class ProductActor:
         self._forget()
         until = trio.current_time()
         while True:
-            await self.mailbox.wait(until)
+            with trio.move_on_at(until):
+                await self.mailbox.wait()
             envelopes = self._take()
             if envelopes or self._has_to_settle:
                 await self._serve(envelopes)

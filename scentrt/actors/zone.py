@@ -122,6 +122,7 @@ class ZoneActor:
         self._catalogue = catalogue
         self._reported: tuple[ScentSupply, ...] | None = None
         self._accounts = Accounts()
+        self._next_tick = 0.0
         self._zone: Zone | None = None
         self._is_open = False
         self.opened = trio.Event()
@@ -145,24 +146,18 @@ class ZoneActor:
     async def run(self) -> None:
         """Run the zone from its durable state until cancelled, and then leave it in good order."""
         zone = await self._open()
-        next_tick = trio.current_time() + TICK_S
+        self._next_tick = trio.current_time() + TICK_S
         try:
             while True:
-                await self.mailbox.wait(self._next_wake(zone, next_tick))
-                turn = min(MESSAGES_PER_TURN, 1 + SEATS_PER_TURN // (1 + len(zone.seats)))
-                for _ in range(turn):
-                    envelope = self.mailbox.take()
-                    if envelope is None:
-                        break
-                    self._handle(zone, envelope)
-                now, now_ms = trio.current_time(), self._clock.now_ms()
-                if zone.next_ms <= now_ms:
-                    zone.advance(now_ms, turn)
-                    self._carry_out(zone)
-                self._accounts.close_overdue(now)
-                if now >= next_tick:
-                    next_tick = now + TICK_S
-                    self._keep_books(zone, self._clock.now_ms())
+                # For many messages, since a scope for each would cost as much as to decide some.
+                with trio.CancelScope() as alarm:
+                    while True:
+                        wakes_at = self._next_wake(zone)
+                        if wakes_at != alarm.deadline:
+                            alarm.deadline = wakes_at
+                        await self.mailbox.wait()
+                        self._take_turn(zone)
+                self._take_turn(zone)
         except trio.Cancelled:
             with trio.move_on_after(STOP_WITHIN_S, shield=True):
                 await self._end(zone)
@@ -173,6 +168,23 @@ class ZoneActor:
         finally:
             self._is_open = False
             self._dispensers.halt(None, [seat.id for seat in zone.seats])
+
+    def _take_turn(self, zone: Zone) -> None:
+        """Handle what has come, and do what is due."""
+        turn = min(MESSAGES_PER_TURN, 1 + SEATS_PER_TURN // (1 + len(zone.seats)))
+        for _ in range(turn):
+            envelope = self.mailbox.take()
+            if envelope is None:
+                break
+            self._handle(zone, envelope)
+        now, now_ms = trio.current_time(), self._clock.now_ms()
+        if zone.next_ms <= now_ms:
+            zone.advance(now_ms, turn)
+            self._carry_out(zone)
+        self._accounts.close_overdue(now)
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            self._keep_books(zone, self._clock.now_ms())
 
     async def _open(self) -> Zone:
         self._accounts.close_all()
@@ -247,9 +259,9 @@ class ZoneActor:
         except StoreUnavailable as error:
             log.warning("zone %s: its last doses are not on disk yet: %s", self.id, error)
 
-    def _next_wake(self, zone: Zone, next_tick: float) -> float:
+    def _next_wake(self, zone: Zone) -> float:
         decides_at = self._clock.trio_time(zone.next_ms)
-        return min(next_tick, decides_at, self._accounts.next_deadline)
+        return min(self._next_tick, decides_at, self._accounts.next_deadline)
 
     def _handle(self, zone: Zone, envelope: Envelope) -> None:
         message = cast(ZoneMessage, envelope.message)

@@ -30,7 +30,7 @@ class Recorder:
         self.started_at.append(trio.current_time())
         while True:
             await self.gate.wait()
-            await self.mailbox.wait(until=float("inf"))
+            await self.mailbox.wait()
             envelope = self.mailbox.take()
             if envelope is not None:
                 assert isinstance(envelope.message, Say)

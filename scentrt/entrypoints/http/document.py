@@ -13,7 +13,8 @@ from pydantic.json_schema import models_json_schema
 from starlette.routing import Route
 
 from scentrt.entrypoints.cue_list import CueList
-from scentrt.entrypoints.http.answers import Misfits, Problem
+from scentrt.entrypoints.forecast_answer import Outlook
+from scentrt.entrypoints.http.answers import ANSWERS, Misfits, Problem
 from scentrt.entrypoints.http.bodies import BODIES, refuse_other_queries
 
 _MISFITS = {
@@ -69,10 +70,8 @@ def told(
     if takes is None:
         described["dependencies"] = [Depends(refuse_other_queries)]
     else:
-        schema = {"$ref": f"#/components/schemas/{takes.__name__}"}
-        described["openapi_extra"] = {
-            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
-        }
+        body = {"application/json": {"schema": _reference(takes)}}
+        described["openapi_extra"] = {"requestBody": {"required": True, "content": body}}
     return described
 
 
@@ -84,13 +83,14 @@ _WHY = {
 }
 
 
-def _response(what: str, model: type[BaseModel] | None, example: object) -> dict[str, Any]:
-    shape = {} if model is None else {"model": model}
-    return {
-        **shape,
-        "description": what,
-        "content": {"application/json": {"example": example}},
-    }
+def _response(what: str, gives: type[BaseModel] | None, example: object) -> dict[str, Any]:
+    # Had FastAPI the shape itself, it would prepare to write it, a hundred times at each start.
+    shape = {} if gives is None else {"schema": _reference(gives)}
+    return {"description": what, "content": {"application/json": {**shape, "example": example}}}
+
+
+def _reference(shape: type[BaseModel | CueList]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
 
 def _forget_misfits_of_paths(document: dict[str, Any]) -> None:
@@ -103,10 +103,14 @@ def _forget_misfits_of_paths(document: dict[str, Any]) -> None:
         document["components"]["schemas"].pop(name, None)
 
 
-def _schemas_of_bodies() -> dict[str, Any]:
-    """Return the shapes to which routes refer by the name of a body."""
+def _schemas() -> dict[str, Any]:
+    """Return the shapes to which routes refer by their names."""
     _, found = models_json_schema(
-        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
+        [
+            *((body, "validation") for body in BODIES),
+            *((answer, "serialization") for answer in (*ANSWERS, Outlook)),
+        ],
+        ref_template="#/components/schemas/{model}",
     )
     _, cue_list = msgspec.json.schema_components(
         [CueList], ref_template="#/components/schemas/{name}"
@@ -139,7 +143,7 @@ def complete_document(app: FastAPI, *, protected: bool) -> None:
 
 
 def _complete(document: dict[str, Any], *, protected: bool) -> None:
-    document["components"]["schemas"] |= _schemas_of_bodies()
+    document["components"]["schemas"] |= _schemas()
     _forget_misfits_of_paths(document)
     if protected:
         document["components"]["securitySchemes"] = {

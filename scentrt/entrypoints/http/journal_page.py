@@ -1,16 +1,14 @@
 """The cue journal over HTTP: what was released, when, for whom, and of which vials."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import FastAPI, Query
-from pydantic import BaseModel
 
 from scentrt.domain.cues import ZoneId
-from scentrt.domain.doses import US_PER_S
-from scentrt.entrypoints.http.answers import Json
+from scentrt.entrypoints.http.answers import Json, Release, Releases
 from scentrt.entrypoints.http.document import told
 from scentrt.entrypoints.http.stock_pages import PER_PAGE, Limit, page_of
-from scentrt.service_layer.views import ReleaseView, Views
+from scentrt.service_layer.views import Views
 
 _RELEASE = {
     "id": 4711,
@@ -26,55 +24,6 @@ _RELEASE = {
     "dose_s": 1.44,
     "ended": None,
 }
-
-
-class Release(BaseModel):
-    """A cue's sprays at some seats, what levels have given of late, or what ending early has saved.
-
-    `at` is in Unix milliseconds. `source` is the hello name of whoever asked, and `session` the
-    beginning of that session's id. `cue` is the id that they gave it; null for levels, of which a
-    line tells what they have given since the one before. `seats` is null for every seat of the
-    zone, `sku` and `batchref` where nobody has loaded a vial. `dose_s` is in dose-seconds, at all
-    these seats; it is negative where `ended` says why a cue gave less than an earlier line tells.
-    """
-
-    id: int
-    at: float
-    zone: str
-    source: str
-    session: str
-    cue: str | int | None
-    scent: str
-    sku: str | None
-    batchref: str | None
-    seats: list[str] | None
-    dose_s: float
-    ended: str | None
-
-    @classmethod
-    def of(cls, view: ReleaseView) -> Self:
-        """Tell of a line."""
-        return cls(
-            id=view.id,
-            at=view.at_ms,
-            zone=view.zone,
-            source=view.source,
-            session=view.session,
-            cue=view.cue,
-            scent=view.scent,
-            sku=view.sku,
-            batchref=view.batchref,
-            seats=None if view.seats is None else list(view.seats),
-            dose_s=view.dose_us / US_PER_S,
-            ended=view.ended,
-        )
-
-
-class Releases(BaseModel):
-    """Lines of the journal as they came; `next` is the next page's `after`, null at the end."""
-
-    releases: list[Release]
-    next: int | None
 
 
 class JournalPage:

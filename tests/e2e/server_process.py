@@ -14,6 +14,7 @@ import httpx
 import trio
 
 from simulators.client import Client, open_client
+from tests.browser import browse
 
 FREE_PORTS = ("--gateway", "127.0.0.1:0", "--http", "127.0.0.1:0")
 STARTS_WITHIN_S = 60
@@ -69,7 +70,7 @@ class ServerProcess:
     async def get(self, path: str, token: str | None = None) -> httpx.Response:
         """Ask the HTTP server something."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=self.http_url, headers=headers) as client:
+        async with browse(self.http_url, headers=headers) as client:
             return await client.get(path)
 
 

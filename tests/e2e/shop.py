@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import httpx
 
+from tests.browser import browse
+
 
 class Shop:
     """A client of the HTTP edge."""
@@ -57,5 +59,5 @@ class Shop:
 @asynccontextmanager
 async def enter_shop(http_url: str) -> AsyncIterator[Shop]:
     """Open a client, with connections that are kept."""
-    async with httpx.AsyncClient(base_url=http_url, timeout=10) as client:
+    async with browse(http_url, timeout=10) as client:
         yield Shop(client)

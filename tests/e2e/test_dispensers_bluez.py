@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import trio
 
 from scentrt.entrypoints.cli import main
 from simulators.ble.bluez.process import SimulatedBluez, simulated_bluez
+from tests.browser import browse
 from tests.conftest import OpenHouse
 from tests.e2e.airwaves import seats_of, until_online, watch
 from tests.e2e.server_process import FREE_PORTS, serve
@@ -86,7 +86,7 @@ async def test_an_adapter_that_is_not_there_costs_its_seats_only(
     async with (
         open_house(simulate=False, theatre=file, bluetooth={"adapters": ["hci0", "hci9"]}) as house,
         enter(house.gateway_url, "operator") as desk,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
     ):
         await desk.ask("subscribe", events=["zone"])
         await until_online(desk, "A-1-1", "A-1-3")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 import trio
 
 from scentrt.domain.cues import ZoneId
 from simulators.ble.peripheral import Faults
+from tests.browser import browse
 from tests.conftest import House, OpenHouse
 from tests.e2e.airwaves import CLONE, Airwaves, seats_of, until_told, watch
 from tests.e2e.conftest import Row
@@ -22,7 +22,7 @@ KEY = "00112233445566778899aabbccddeeff"
 
 async def remarks(house: House) -> list[str]:
     """Return what is amiss with a server that is ready all the same."""
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["ready"]) == (200, True)
     said: list[str] = answer.json()["remarks"]

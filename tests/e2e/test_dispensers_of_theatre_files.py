@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from simulators.ble.places import nth_address
+from tests.browser import browse
 from tests.conftest import OpenHouse
 from tests.e2e.airwaves import Airwaves, watch
 from tests.e2e.speaking import until
@@ -28,7 +28,7 @@ async def test_devices_that_cannot_be_used_are_left_out_with_a_word_and_the_othe
     async with (
         open_house(airwaves=radio, theatre=file) as house,
         watch(house.gateway_url) as desk,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
     ):
         assert [line for line in caplog.messages if str(file) in line] == said
         ready = await http.get("/readyz")

@@ -4,7 +4,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 
@@ -12,6 +11,7 @@ from scentrt.actors.messages import PutVials, SetRefill, SlotsHeard, TakeVials
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import Refill, RefillStatus
+from tests.browser import browse
 from tests.conftest import House, OpenHouse
 from tests.e2e.speaking import MSGPACK, enter
 from tests.e2e.theatres import theatre
@@ -29,7 +29,7 @@ def vials(tmp_path: Path) -> None:
 
 async def journal(house: House, lines: int, **query: Any) -> dict[str, Any]:
     """Return a page of the journal, once it has so many lines."""
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         with trio.fail_after(10):
             while True:
                 answer = await client.get("/journal", params=query)
@@ -255,7 +255,7 @@ async def test_the_journal_tells_who_released_what_from_which_vials_page_by_page
     "query", ["after=-1", "after=x", "limit=0", "limit=1001", f"after={2**63}"]
 )
 async def test_a_page_of_the_journal_that_cannot_be_is_refused(house: House, query: str) -> None:
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         answer = await client.get(f"/journal?{query}")
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["query", query.partition("=")[0]]
@@ -269,7 +269,7 @@ async def test_a_vial_stays_what_it_is_when_the_slots_are_planned_anew(
     plan = theatre(tmp_path, {"SEABREEZE": SEA}, A=row, B={**row, "slots": [SEA]})
     async with (
         open_house(theatre=plan) as house,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
         enter(house.gateway_url, "operator") as client,
     ):
         slots = (await client.ask("state", zone="A"))["seats"][0]["slots"]
@@ -300,7 +300,7 @@ async def test_nothing_is_sprayed_from_a_vial_that_is_in_no_catalogue_any_more(
     row = {"rows": 1, "seats_per_row": 3, "slots": ["sea-breeze", "tar"]}
     async with (
         open_house(theatre=theatre(tmp_path, A=row)) as house,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
         enter(house.gateway_url, "operator") as client,
     ):
         accepted = await client.cue("c", SEA, {"seats": [A11, "A-1-3"]})
@@ -318,7 +318,7 @@ async def test_the_vials_of_a_zone_that_is_gone_can_be_unloaded(
     row = {"rows": 1, "seats_per_row": 1, "slots": ["tar"]}
     async with (
         open_house(theatre=theatre(tmp_path, B=row)) as house,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
     ):
         unloaded = await http.post("/vials/unload", json={"zone": "A", "to": "return"})
         assert [vial["seat"] for vial in unloaded.json()["vials"]] == [A11, A12]

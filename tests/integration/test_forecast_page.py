@@ -21,6 +21,7 @@ from scentrt.entrypoints.http.forecast import ForecastPage
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
 from scentrt.errors import Busy
+from tests.browser import browse
 from tests.conftest import House
 
 A, SEA = ZoneId("A"), Scent("sea-breeze")
@@ -144,7 +145,7 @@ async def test_a_zone_that_cannot_answer_puts_it_off(house: House) -> None:
 
 
 async def test_a_house_without_vials_is_not_counted(house: House) -> None:
-    async with httpx.AsyncClient(base_url=house.http_url) as http:
+    async with browse(house.http_url) as http:
         answer = (await http.post("/forecast", json={"cues": [CUE]})).json()
         assert answer["lasts"]
         [scent] = answer["scents"]
@@ -153,7 +154,7 @@ async def test_a_house_without_vials_is_not_counted(house: House) -> None:
 
 
 async def test_the_document_shows_a_list_that_is_taken(house: House) -> None:
-    async with httpx.AsyncClient(base_url=house.http_url) as http:
+    async with browse(house.http_url) as http:
         document = (await http.get("/openapi.json")).json()
         content = document["paths"]["/forecast"]["post"]["requestBody"]["content"]
         shown = content["application/json"]
@@ -164,7 +165,7 @@ async def test_the_document_shows_a_list_that_is_taken(house: House) -> None:
 async def test_cues_are_decided_while_a_forecast_is_made(house: House) -> None:
     many = [{**CUE, "at_ms": n, "to": {"seats": ["A-1-1"]}} for n in range(MOST_CUES)]
     async with (
-        httpx.AsyncClient(base_url=house.http_url, timeout=60) as http,
+        browse(house.http_url, timeout=60) as http,
         trio.open_nursery() as nursery,
     ):
 

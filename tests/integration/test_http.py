@@ -10,6 +10,7 @@ from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
 from simulators.client import Refused, open_client
+from tests.browser import browse
 from tests.conftest import House
 from tests.e2e.speaking import until
 
@@ -87,7 +88,7 @@ async def test_while_a_zone_is_restarted_the_server_is_not_ready_and_a_second_la
 
     async with (
         open_client(house.gateway_url, role="engine", name="game") as game,
-        httpx.AsyncClient(base_url=house.http_url) as http,
+        browse(house.http_url) as http,
     ):
         zone = house.server.actors[ZoneId("A")]
         with monkeypatch.context() as patch:

@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from scentrt.entrypoints.http.app import create_app
 from scentrt.entrypoints.http.health import Readiness
 from scentrt.entrypoints.http.metrics import Metrics
+from tests.browser import browse
 from tests.conftest import House
 
 
 @pytest.fixture
 async def document(house: House) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         found: dict[str, Any] = (await client.get("/openapi.json")).json()
         return found
 
@@ -113,7 +113,7 @@ async def test_whatever_does_not_fit_is_told_in_the_shape_that_the_document_show
     house: House, document: dict[str, Any], method: str, path: str, body: str, message: str
 ) -> None:
     json = {"Content-Type": "application/json"}
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         answer = await client.request(method, path, content=body, headers=json)
     told = answer.json()
     assert answer.status_code == 422
@@ -130,7 +130,7 @@ async def test_whatever_does_not_fit_is_told_in_the_shape_that_the_document_show
 
 
 async def test_who_comes_to_a_path_that_is_none_is_told_where_they_are(house: House) -> None:
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         answer = await client.get("/stock")
         assert answer.status_code == 404
         message = "There is nothing at /stock; see /docs for what there is"
@@ -151,7 +151,7 @@ async def test_what_the_document_shows_of_a_body_is_taken(
             return {name: example(schema["properties"][name]) for name in schema["required"]}
         return schema["examples"][0] if "examples" in schema else None
 
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         for path in "/add_batch", "/customers", "/orders", "/batches/batch-001/eta":
             template = path.replace("batch-001", "{ref}")
             operation = document["paths"][template]["post"]
@@ -162,7 +162,7 @@ async def test_what_the_document_shows_of_a_body_is_taken(
 
 
 async def test_the_page_loads_nothing_from_elsewhere(house: House) -> None:
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         page = (await client.get("/docs")).text
         loaded = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
         assert len(loaded) >= 2

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from scentrt.entrypoints.cli import app
 from scentrt.errors import ConfigError
+from tests.browser import browse
 from tests.conftest import House, OpenHouse
 from tests.e2e.speaking import Message, enter, until
 from tests.e2e.theatres import theatre, two_zones
@@ -25,7 +26,7 @@ USUAL: Message = {"opted_out": False, "averse_to": [], "gain": 1.0, "delay_ms": 
 
 @pytest.fixture
 async def http(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=house.http_url) as client:
+    async with browse(house.http_url) as client:
         yield client
 
 
@@ -83,7 +84,7 @@ class TestHttp:
         file = two_zones(tmp_path)  # in which A-1-2 has opted out
         async with (
             open_house(theatre=file) as house,
-            httpx.AsyncClient(base_url=house.http_url) as http,
+            browse(house.http_url) as http,
         ):
             assert (await http.get("/seats/A-1-2")).json()["opted_out"]
             for seat, opted_out in (("A-1-2", False), ("A-1-1", True)):
@@ -211,7 +212,7 @@ class TestHttp:
         everything = {"averse_to": scents, "gain": 1 / 3, "delay_ms": 1999.0000001}
         async with (
             open_house(theatre=theatre(tmp_path, A=zone)) as house,
-            httpx.AsyncClient(base_url=house.http_url) as http,
+            browse(house.http_url) as http,
             enter(house.gateway_url) as client,  # which sees to it that frames are under 32 KiB
         ):
             for n in range(1, 11):

@@ -5,6 +5,10 @@ set positional-arguments
 # The Python that makes .venv: PYTHON=python3.13 just setup
 python := env("PYTHON", "python3")
 
+# Where a machine forbids it, as images of containers do, each of a hundred processes that a test run
+# starts would compile all sources anew.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # Show the tasks
 [private]
 default:

@@ -21,7 +21,7 @@ from scentrt.adapters.database_check import check_file
 from scentrt.adapters.database_lock import holder_of
 from scentrt.adapters.database_reading import existing_file_of, log_of, read_one_state
 from scentrt.adapters.orm import is_new
-from scentrt.adapters.theatre_store import reason_of
+from scentrt.adapters.sql_reader import reason_of
 from scentrt.errors import ConfigError, StoreUnavailable
 
 BESIDE = ("-wal", "-shm", "-journal")

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from scentrt.adapters.database_reading import existing_file_of, read_one_state
 from scentrt.adapters.orm import is_new, metadata, prepare
-from scentrt.adapters.theatre_store import reason_of
+from scentrt.adapters.sql_reader import reason_of
 from scentrt.errors import ConfigError
 
 MOST_TOLD = 20

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from scentrt.adapters.database_lock import holder_of
 from scentrt.adapters.database_reading import file_of, may_change, open_to_read
 from scentrt.adapters.orm import dose_marks, is_new
-from scentrt.adapters.theatre_store import reason_of
+from scentrt.adapters.sql_reader import reason_of
 from scentrt.errors import ConfigError
 
 FLAWS_TOLD = 3

@@ -21,7 +21,8 @@ from sqlalchemy.pool import NullPool
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import holder_of
 from scentrt.adapters.orm import is_new
-from scentrt.adapters.theatre_store import SqlTheatreStore, sqlite_url
+from scentrt.adapters.sql_reader import SqlReader
+from scentrt.adapters.theatre_store import sqlite_url
 from scentrt.adapters.views import SqlAlchemyViews
 from scentrt.errors import ConfigError, StoreUnavailable
 
@@ -119,15 +120,15 @@ async def open_views(aio: AioThread, path: Path) -> AsyncIterator[SqlAlchemyView
         async_creator=partial(aiosqlite.connect, uri, uri=True, timeout=BUSY_S),
         poolclass=NullPool,
     )
-    store = SqlTheatreStore(aio, engine, engine, engine)
+    reader = SqlReader(aio, engine, engine)
     try:
-        if await store.read(AsyncConnection.run_sync, is_new, str(path)):
+        if await reader.read(AsyncConnection.run_sync, is_new, str(path)):
             raise ConfigError(str(path), "is still empty; there is nothing to look at")
-        yield SqlAlchemyViews(store)
+        yield SqlAlchemyViews(reader)
     except StoreUnavailable as error:
         raise ConfigError(str(path), f"cannot be read: {error}") from error
     finally:
-        await store.aclose()
+        await reader.aclose()
 
 
 def _uri(path: Path, *, changing: bool) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.actors.outbox import PutOff
@@ -98,16 +98,16 @@ def _delivery(row: Row[Any]) -> Delivery:
     return Delivery(row.id, row.event_id, row.kind, row.payload, row.created_ms)
 
 
-async def _strike_out(connection: AsyncConnection, ids: Sequence[int]) -> None:
-    await connection.execute(_STRIKE_OUT, [{"of": id} for id in ids])
+def _strike_out(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(_STRIKE_OUT, [{"of": id} for id in ids])
 
 
-async def _put_off(connection: AsyncConnection, until_ms: Mapping[int, float]) -> None:
+def _put_off(connection: Connection, until_ms: Mapping[int, float]) -> None:
     rows = [{"of": id, "until_ms": until} for id, until in until_ms.items()]
-    await connection.execute(_PUT_OFF_UNTIL, rows)
+    connection.execute(_PUT_OFF_UNTIL, rows)
 
 
-async def _give_up(connection: AsyncConnection, reasons: Mapping[int, str], at_ms: float) -> None:
+def _give_up(connection: Connection, reasons: Mapping[int, str], at_ms: float) -> None:
     rows = [{"of": id, "why": why, "at_ms": at_ms} for id, why in reasons.items()]
-    await connection.execute(_KEEP, rows)
-    await _strike_out(connection, list(reasons))
+    connection.execute(_KEEP, rows)
+    _strike_out(connection, list(reasons))

@@ -1,6 +1,6 @@
 """What zones have ordered by themselves, in SQL."""
 
-from sqlalchemy import and_, bindparam, case, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.adapters.orm import allocations, batches, order_lines, refills
@@ -108,7 +108,7 @@ async def _read_next_number(connection: AsyncConnection, zone: ZoneId, sku: Sku)
     return number
 
 
-async def _write(connection: AsyncConnection, told: ZoneRefill, instead_of: OrderId | None) -> None:
+def _write(connection: Connection, told: ZoneRefill, instead_of: OrderId | None) -> None:
     refill = told.refill
     row = {
         "orderid": refill.orderid,
@@ -121,6 +121,6 @@ async def _write(connection: AsyncConnection, told: ZoneRefill, instead_of: Orde
         "status": refill.status.value,
     }
     if instead_of is None:
-        await connection.execute(insert(refills).values(row))
+        connection.execute(insert(refills).values(row))
     else:
-        await connection.execute(update(refills).where(refills.c.orderid == instead_of).values(row))
+        connection.execute(update(refills).where(refills.c.orderid == instead_of).values(row))

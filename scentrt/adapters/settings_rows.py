@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,10 +27,10 @@ async def read_settings(connection: AsyncConnection, zone: ZoneId) -> dict[SeatI
     return {SeatId(row.seat): said_in(row) for row in rows}
 
 
-async def write_settings(connection: AsyncConnection, rows: tuple[SettingsRow, ...]) -> None:
+def write_settings(connection: Connection, rows: tuple[SettingsRow, ...]) -> None:
     """Store what was said for seats, in place of what was said before."""
     if rows:
-        await connection.execute(_PUT, [_row(*each) for each in rows])
+        connection.execute(_PUT, [_row(*each) for each in rows])
 
 
 def said_in(row: Row[Any]) -> SeatChange:

@@ -4,8 +4,7 @@ The order of the statements is the one in which every constraint holds at every 
 goes first, since what comes may need its place.
 
 SQLAlchemy words the statements, once. They are executed by the driver itself: to look at each value
-again, and to go over to the driver's thread for each cursor and back, is most of what a commit
-costs. So the values are such as SQLite has.
+again would be a third of what a commit costs. So the values are such as SQLite has.
 """
 
 import json
@@ -15,11 +14,20 @@ from datetime import date
 from functools import cache
 from typing import Any, TypeAlias
 
-import aiosqlite
-from sqlalchemy import Select, Table, bindparam, delete, exists, func, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Delete, UpdateBase
 
 from scentrt.adapters.orm import (
@@ -120,18 +128,17 @@ _WRITE_LETTERS = insert(outbox).from_select(
 )
 
 
-async def write_units(connection: AsyncConnection, units: Sequence[Changes]) -> None:
+def write_units(connection: Connection, units: Sequence[Changes]) -> None:
     """Write these units of work, within a transaction that the caller commits or rolls back.
 
     Raises:
       UnitRefused: one of them does not fit what is stored. The caller has to roll back.
       StoreUnavailable: the database is locked, full or broken. Likewise.
     """
-    driver: aiosqlite.Connection | None
-    driver = (await connection.get_raw_connection()).driver_connection
-    assert driver is not None, "it is connected"
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection), "it is SQLite, and connected"
     try:
-        await _Writer(driver).write(units)
+        _Writer(driver).write(units)
     except (sqlite3.IntegrityError, sqlite3.DataError) as error:
         raise UnitRefused(str(error)) from error
     except (OverflowError, UnicodeError) as error:  # what SQLite has no room for
@@ -141,25 +148,25 @@ async def write_units(connection: AsyncConnection, units: Sequence[Changes]) -> 
 
 
 class _Writer:
-    def __init__(self, driver: aiosqlite.Connection) -> None:
+    def __init__(self, driver: sqlite3.Connection) -> None:
         self._driver = driver
 
-    async def write(self, units: Sequence[Changes]) -> None:
-        await self._check_orders(units)
-        await self._write_versions(units)
-        await self._write_what_goes(units)
-        await self._write_batches(units)
-        await self._write_what_comes(units)
-        await self._write_vials(units)
-        await self._write_orders(units)
-        await self._write_outbox(units)
+    def write(self, units: Sequence[Changes]) -> None:
+        self._check_orders(units)
+        self._write_versions(units)
+        self._write_what_goes(units)
+        self._write_batches(units)
+        self._write_what_comes(units)
+        self._write_vials(units)
+        self._write_orders(units)
+        self._write_outbox(units)
 
-    async def _check_orders(self, units: Sequence[Changes]) -> None:
-        cancelled = await self._orders(_CANCELLED, [id for unit in units for id in unit.counted_on])
+    def _check_orders(self, units: Sequence[Changes]) -> None:
+        cancelled = self._orders(_CANCELLED, [id for unit in units for id in unit.counted_on])
         if cancelled:
             raise OrdersCancelled(cancelled)
 
-    async def _write_versions(self, units: Sequence[Changes]) -> None:
+    def _write_versions(self, units: Sequence[Changes]) -> None:
         new: list[Row] = []
         changed: list[Row] = []
         for unit in units:
@@ -168,15 +175,15 @@ class _Writer:
                     new.append({"sku": sku, "version_number": after})
                 else:
                     changed.append({"of": sku, "before": before, "after": after})
-        await self._insert(products, new)
-        await self._each(_BUMP_VERSION, changed)
-        await self._some(_OVERTAKE, [{"sku": sku} for unit in units for sku in unit.overtaken])
+        self._insert(products, new)
+        self._each(_BUMP_VERSION, changed)
+        self._some(_OVERTAKE, [{"sku": sku} for unit in units for sku in unit.overtaken])
 
-    async def _write_what_goes(self, units: Sequence[Changes]) -> None:
-        await self._each(_DEALLOCATE, _keys(unit.allocations.removed for unit in units))
-        await self._each(_FILL, _keys(unit.back_orders.removed for unit in units))
-        await self._some(_HIDE, _keys(unit.allocations_view.removed for unit in units))
-        await self._each(
+    def _write_what_goes(self, units: Sequence[Changes]) -> None:
+        self._each(_DEALLOCATE, _keys(unit.allocations.removed for unit in units))
+        self._each(_FILL, _keys(unit.back_orders.removed for unit in units))
+        self._some(_HIDE, _keys(unit.allocations_view.removed for unit in units))
+        self._each(
             _SETTLE,
             [
                 {"of": sku, "order": orderid, "done": what.value}
@@ -184,10 +191,10 @@ class _Writer:
                 for (sku, orderid), what in unit.settled.items()
             ],
         )
-        await self._each(_FORGET, _keys(unit.lines.removed for unit in units))
+        self._each(_FORGET, _keys(unit.lines.removed for unit in units))
 
-    async def _write_batches(self, units: Sequence[Changes]) -> None:
-        await self._insert(
+    def _write_batches(self, units: Sequence[Changes]) -> None:
+        self._insert(
             batches,
             [
                 {
@@ -202,17 +209,17 @@ class _Writer:
                 for batch in unit.new_batches.values()
             ],
         )
-        await self._each(
+        self._each(
             _SET_QUANTITY,
             [{"ref": ref, "qty": qty} for unit in units for ref, qty in unit.quantities.items()],
         )
-        await self._each(
+        self._each(
             _SET_ETA,
             [{"ref": ref, "when": _iso(eta)} for unit in units for ref, eta in unit.etas.items()],
         )
 
-    async def _write_what_comes(self, units: Sequence[Changes]) -> None:
-        await self._insert(
+    def _write_what_comes(self, units: Sequence[Changes]) -> None:
+        self._insert(
             order_lines,
             [
                 {"sku": sku, "orderid": orderid, "qty": qty}
@@ -220,7 +227,7 @@ class _Writer:
                 for (sku, orderid), qty in unit.lines.added.items()
             ],
         )
-        await self._insert(
+        self._insert(
             allocations,
             [
                 {"sku": sku, "orderid": orderid, "batchref": ref}
@@ -228,7 +235,7 @@ class _Writer:
                 for (sku, orderid), ref in unit.allocations.added.items()
             ],
         )
-        await self._insert(
+        self._insert(
             back_orders,
             [
                 {"sku": sku, "orderid": orderid}
@@ -236,7 +243,7 @@ class _Writer:
                 for sku, orderid in unit.back_orders.added
             ],
         )
-        await self._insert(
+        self._insert(
             allocations_view,
             [
                 {"sku": sku, "orderid": orderid, "batchref": ref}
@@ -245,14 +252,14 @@ class _Writer:
             ],
         )
 
-    async def _write_vials(self, units: Sequence[Changes]) -> None:
+    def _write_vials(self, units: Sequence[Changes]) -> None:
         rows = [_vial(taken) for unit in units for taken in unit.vials.values()]
         # What leaves its slot leaves first, since others may have come into it.
         rows.sort(key=lambda row: row["whereabouts"] == Whereabouts.SEATED)
-        await self._some(_PUT_VIALS, rows)
+        self._some(_PUT_VIALS, rows)
 
-    async def _write_orders(self, units: Sequence[Changes]) -> None:
-        await self._insert(
+    def _write_orders(self, units: Sequence[Changes]) -> None:
+        self._insert(
             customers,
             [
                 {"name": customer.name, "address": customer.address, "email": customer.email}
@@ -260,10 +267,10 @@ class _Writer:
                 for customer in unit.customers
             ],
         )
-        await self._insert(orders, [_order(order) for unit in units for order in unit.orders])
+        self._insert(orders, [_order(order) for unit in units for order in unit.orders])
         cancelled = [orderid for unit in units for orderid in unit.cancelled_orders]
-        await self._some(_CANCEL_ORDER, [{"orderid": orderid} for orderid in cancelled])
-        await self._some(
+        self._some(_CANCEL_ORDER, [{"orderid": orderid} for orderid in cancelled])
+        self._some(
             _UNSETTLE,
             [
                 {"sku": sku, "orderid": orderid, "what": what.value}
@@ -271,11 +278,11 @@ class _Writer:
                 for (sku, orderid), what in unit.unsettled.items()
             ],
         )
-        if kept := await self._orders(_NOT_GIVEN_UP, cancelled):
+        if kept := self._orders(_NOT_GIVEN_UP, cancelled):
             raise UnitRefused(f"order {kept[0]} has got a line while it was cancelled")
 
-    async def _write_outbox(self, units: Sequence[Changes]) -> None:
-        await self._insert(
+    def _write_outbox(self, units: Sequence[Changes]) -> None:
+        self._insert(
             outbox,
             [
                 {
@@ -288,7 +295,7 @@ class _Writer:
                 for delivery in unit.deliveries
             ],
         )
-        await self._some(
+        self._some(
             _WRITE_LETTERS,
             [
                 {
@@ -303,29 +310,29 @@ class _Writer:
             ],
         )
 
-    async def _insert(self, table: Table, rows: list[Row]) -> None:
-        await self._some(_insert_into(table), rows)
+    def _insert(self, table: Table, rows: list[Row]) -> None:
+        self._some(_insert_into(table), rows)
 
-    async def _each(self, statement: UpdateBase, rows: list[Row]) -> None:
+    def _each(self, statement: UpdateBase, rows: list[Row]) -> None:
         """Execute a statement that must find every one of its rows."""
-        found = await self._some(statement, rows)
+        found = self._some(statement, rows)
         if found != len(rows):
             raise UnitRefused(f"of {len(rows)} rows to change only {found} are as they were read")
 
-    async def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
+    def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
         if not orderids:
             return ()
         text, constants = _worded(question, ("orderids",))
         asked = constants | {"orderids": json.dumps(orderids)}
-        return [orderid for (orderid,) in await self._driver.execute_fetchall(text, asked)]
+        return [orderid for (orderid,) in self._driver.execute(text, asked)]
 
-    async def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
+    def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
         if not rows:
             return 0
         text, constants = _worded(statement, tuple(rows[0]))
         if constants:
             rows = [constants | row for row in rows]
-        return (await self._driver.executemany(text, rows)).rowcount
+        return self._driver.executemany(text, rows).rowcount
 
 
 @cache

@@ -1,23 +1,36 @@
-"""The database: SQLite, through SQLAlchemy's async engine in the asyncio thread.
+"""The database: SQLite, through SQLAlchemy.
 
 One connection that writes, WAL, and ``synchronous=FULL``: a commit that has returned survives a
-power cut. Others read beside it, so that who looks at the stock holds no commit up. SQLAlchemy's
-errors end here: as `ConfigError` while the database is opened, as `StoreUnavailable`
-afterwards.
+power cut. It works in a thread of trio's, a whole transaction at a time; others read beside it, see
+`sql_reader`. SQLAlchemy's errors end here: as `ConfigError` while the database is opened, as
+`StoreUnavailable` afterwards.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar, TypeVarTuple
+from typing import Concatenate, ParamSpec
+from uuid import uuid4
 
 import trio
-from sqlalchemy import URL, Connection, bindparam, delete, event, func, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    QueuePool,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.adapters.aio_thread import AioThread
@@ -30,6 +43,7 @@ from scentrt.adapters.orm import (
     vials,
 )
 from scentrt.adapters.settings_rows import read_settings, write_settings
+from scentrt.adapters.sql_reader import LOADERS, LOOKERS, SqlReader, reading_engine, reason_of
 from scentrt.adapters.stock_rows import write_units
 from scentrt.adapters.vial_rows import read_vials, write_vials
 from scentrt.domain.cues import SeatId, ZoneId
@@ -38,13 +52,7 @@ from scentrt.domain.vials import SeatedVial
 from scentrt.errors import ConfigError, StoreUnavailable, UnitRefused
 from scentrt.service_layer.changes import Changes
 
-T = TypeVar("T")
 P = ParamSpec("P")
-Ts = TypeVarTuple("Ts")
-
-LOADERS, LOOKERS = 2, 2
-"""Connections that only read: those that load what is decided about, products above all, and those
-for whoever just looks. However many products are being loaded, who looks does not wait for them."""
 
 FORGOTTEN_SECONDS_PER_COMMIT = 10
 """How many of a zone's old seconds a commit removes: more than come in with it, and few enough that
@@ -90,60 +98,44 @@ async def open_store(
     url = sqlite_url(database)
     in_memory = url.database in {None, "", ":memory:"}
     where = ":memory:" if in_memory else str(url.database)
-    with nullcontext() if in_memory else lock_database(Path(where)):
-        engine = create_async_engine(
-            url,
-            # One connection for everything, in memory too, where each would be its own database.
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=1,
-            max_overflow=0,
-            # How the driver begins a transaction with its first write: having the lock from the
-            # start, so that it cannot fail half-way for want of it.
-            connect_args={"isolation_level": "IMMEDIATE", "timeout": busy_s},
+    if in_memory:  # which all connections of this process can have together
+        url = URL.create(
+            "sqlite", database=f"file:/{uuid4()}", query={"vfs": "memdb", "uri": "true"}
         )
-        event.listen(engine.sync_engine, "connect", _configure)
-        loading = engine if in_memory else _reading_engine(url, LOADERS, busy_s)
-        looking = engine if in_memory else _reading_engine(url, LOOKERS, busy_s)
-
-        async def prepare_it() -> None:
-            async with engine.begin() as connection:
-                await connection.run_sync(prepare, where)
-            if not in_memory:
-                await _connect_all(loading, LOADERS)
-                await _connect_all(looking, LOOKERS)
-
-        store = SqlTheatreStore(aio, engine, loading, looking)
+    with nullcontext() if in_memory else lock_database(Path(where)):
+        writing = _writing_engine(url, busy_s)
+        loading = reading_engine(url, LOADERS, busy_s)
+        looking = reading_engine(url, LOOKERS, busy_s)
+        store = SqlTheatreStore(aio, writing, loading, looking)
         try:
-            with trio.CancelScope(shield=True):
-                await aio.call(prepare_it)
-        except SQLAlchemyError as error:
-            raise ConfigError(where, f"cannot be opened: {reason_of(error)}") from error
+            await store.write(prepare, where)
+            await store.connect()
+        except StoreUnavailable as error:
+            raise ConfigError(where, f"cannot be opened: {error}") from error
         else:
             yield store
         finally:
             await store.aclose()
 
 
-class SqlTheatreStore:
+class SqlTheatreStore(SqlReader):
     """A `TheatreStore` in SQLite, and what else the database holds; `open_store` makes one.
 
-    Whatever it begins it finishes, whether its caller is cancelled or not: a commit's outcome is
-    always known, and the driver, which drops a connection that was interrupted, is never.
+    Whatever it begins it finishes, whether its caller is cancelled or not, so a commit's outcome is
+    always known.
 
     Args:
-      engine: what writes; it may be the same as the others.
+      writing: what writes, with one connection.
       loading: what reads that which is decided about.
       looking: what reads for those who only look.
     """
 
     def __init__(
-        self, aio: AioThread, engine: AsyncEngine, loading: AsyncEngine, looking: AsyncEngine
+        self, aio: AioThread, writing: Engine, loading: AsyncEngine, looking: AsyncEngine
     ) -> None:
-        self._aio = aio
-        self._engine = engine
-        self._loading = loading
-        self._looking = looking
-        self._closed = False
+        super().__init__(aio, loading, looking)
+        self._writing = writing
+        self._one_writer = trio.CapacityLimiter(1)
         self._next_vial_id = 0  # not known yet; nobody else gives vials their ids
 
     async def panicked(self) -> bool:
@@ -169,7 +161,7 @@ class SqlTheatreStore:
           UnitRefused: something of it does not fit what is stored; the rest may.
           StoreUnavailable: the database is locked, full, broken or closed.
         """
-        await self._finish(self._write, writes)
+        await self.write(_write, writes)
 
     async def commit_unit(self, changes: Changes) -> None:
         """Store one unit of work in a transaction of its own; raises as `commit` does."""
@@ -184,110 +176,65 @@ class SqlTheatreStore:
         self._next_vial_id += count
         return range(first, first + count)
 
-    async def read(
-        self,
-        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Call `read` with a connection, in the asyncio thread; it sees one state of everything.
-
-        Raises:
-          StoreUnavailable: the database could not be read.
-        """
-        return await self._read(self._loading, read, *args, **kwargs)
-
-    async def look(
-        self,
-        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Read as `read` does, on a connection for whoever only wants to see."""
-        return await self._read(self._looking, read, *args, **kwargs)
-
     async def write(
         self,
-        write: Callable[Concatenate[AsyncConnection, P], Awaitable[None]],
+        write: Callable[Concatenate[Connection, P], None],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        """Call `write` with a connection, in the asyncio thread, in a transaction of its own.
+        """Call `write` with the connection that writes, in a thread, in a transaction of its own.
 
         Raises as `commit` does.
         """
 
-        async def call() -> None:
-            async with self._engine.begin() as connection:
-                await write(connection, *args, **kwargs)
+        # From its beginning to its end in one thread: to cross over to another one for each
+        # statement, and back, costs more than all that SQLite does.
+        def call() -> None:
+            with self._writing.begin() as connection:
+                write(connection, *args, **kwargs)
 
-        await self._finish(call)
-
-    async def aclose(self) -> None:
-        """Close the connections, for good; shielded, and safe to repeat."""
-        self._closed = True  # an engine would connect again, without the lock
-        with (
-            trio.CancelScope(shield=True),
-            suppress(trio.ClosedResourceError, trio.BrokenResourceError),
-        ):
-            # The last to go is the one that may tidy the files up.
-            await self._aio.call(self._loading.dispose)
-            await self._aio.call(self._looking.dispose)
-            await self._aio.call(self._engine.dispose)
-
-    async def _read(
-        self,
-        engine: AsyncEngine,
-        read: Callable[Concatenate[AsyncConnection, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        async def call() -> T:
-            async with engine.connect() as connection:
-                return await read(connection, *args, **kwargs)
-
-        return await self._finish(call)
-
-    async def _finish(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         if self._closed:
             raise StoreUnavailable("the database has been closed")
         try:
             with trio.CancelScope(shield=True):
-                result = await self._aio.call(async_fn, *args)
+                await trio.to_thread.run_sync(call, limiter=self._one_writer)
         except IntegrityError as error:
             raise UnitRefused(reason_of(error)) from error
         except SQLAlchemyError as error:
             raise StoreUnavailable(reason_of(error)) from error
-        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
-            raise StoreUnavailable("the database's thread has ended") from error
-        return result
 
-    async def _write(self, writes: Writes) -> None:
-        rows = [
-            {"zone": doses.zone, "second": second, "seat": seat, "used_us": amount}
-            for doses in writes.doses
-            for second, seats in doses.used.items()
-            for seat, amount in seats.items()
-        ]
-        marks = [
-            {"zone": doses.zone, "through_ms": doses.through_ms, "closed": doses.closed}
-            for doses in writes.doses
-        ]
-        needless = [
-            {"in_zone": doses.zone, "before_s": doses.forget_before_s} for doses in writes.doses
-        ]
-        async with self._engine.begin() as connection:
-            if writes.panicked is not None:
-                await connection.execute(_PUT_LATCH, {"id": 1, "panicked": writes.panicked})
-            await write_settings(connection, writes.settings)
-            if rows:
-                await connection.execute(_PUT_DOSES, rows)
-            if marks:
-                await connection.execute(_PUT_MARKS, marks)
-                await connection.execute(_FORGET_DOSES, needless)
-            await write_vials(connection, writes.vials)
-            if writes.units:
-                await write_units(connection, writes.units)
+    async def aclose(self) -> None:
+        """Close the connections, for good; shielded, and safe to repeat."""
+        await super().aclose()
+        with trio.CancelScope(shield=True):  # the last to go is the one that may tidy the files up
+            await trio.to_thread.run_sync(self._writing.dispose, limiter=self._one_writer)
+
+
+def _write(connection: Connection, writes: Writes) -> None:
+    rows = [
+        {"zone": doses.zone, "second": second, "seat": seat, "used_us": amount}
+        for doses in writes.doses
+        for second, seats in doses.used.items()
+        for seat, amount in seats.items()
+    ]
+    marks = [
+        {"zone": doses.zone, "through_ms": doses.through_ms, "closed": doses.closed}
+        for doses in writes.doses
+    ]
+    needless = [
+        {"in_zone": doses.zone, "before_s": doses.forget_before_s} for doses in writes.doses
+    ]
+    if writes.panicked is not None:
+        connection.execute(_PUT_LATCH, {"id": 1, "panicked": writes.panicked})
+    write_settings(connection, writes.settings)
+    if rows:
+        connection.execute(_PUT_DOSES, rows)
+    if marks:
+        connection.execute(_PUT_MARKS, marks)
+        connection.execute(_FORGET_DOSES, needless)
+    write_vials(connection, writes.vials)
+    if writes.units:
+        write_units(connection, writes.units)
 
 
 async def _read_panicked(connection: AsyncConnection) -> bool:
@@ -332,39 +279,26 @@ def sqlite_url(database: str | Path) -> URL:
         raise ConfigError(name, "is not SQLite; give a path, or a URL like sqlite:///theatre.db")
     if url.database is not None and url.database.startswith("file:"):
         raise ConfigError(name, "hides its file in a URI, where it cannot be locked; give its path")
-    return url.set(drivername="sqlite+aiosqlite")
+    return url.set(drivername="sqlite")
 
 
-def _reading_engine(url: URL, connections: int, busy_s: float) -> AsyncEngine:
-    engine = create_async_engine(
+def _writing_engine(url: URL, busy_s: float) -> Engine:
+    engine = create_engine(
         url,
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=connections,
+        poolclass=QueuePool,
+        pool_size=1,
         max_overflow=0,
-        connect_args={"isolation_level": None, "timeout": busy_s},
+        connect_args={
+            # How the driver begins a transaction with its first write: having the lock from the
+            # start, so that it cannot fail half-way for want of it.
+            "isolation_level": "IMMEDIATE",
+            "timeout": busy_s,
+            # Trio's threads take turns.
+            "check_same_thread": False,
+        },
     )
-    event.listen(engine.sync_engine, "connect", _only_read)
-    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine, "connect", _configure)
     return engine
-
-
-async def _connect_all(engine: AsyncEngine, connections: int) -> None:
-    """Open all connections that an engine may have, so that nobody waits for that later."""
-    async with AsyncExitStack() as stack:
-        for _ in range(connections):
-            # A file is opened when it is read from.
-            await _read_panicked(await stack.enter_async_context(engine.connect()))
-
-
-def _only_read(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only = ON")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    # By itself the driver begins no transaction to read in, and every statement sees another state.
-    connection.exec_driver_sql("BEGIN")
 
 
 def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -373,8 +307,3 @@ def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None
     cursor.execute("PRAGMA fullfsync = ON")  # macOS leaves it in the drive's cache otherwise
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
-
-
-def reason_of(error: SQLAlchemyError) -> str:
-    """Return what the driver said: SQLAlchemy's own words quote the statement and all its rows."""
-    return str(error.orig) if isinstance(error, DBAPIError) else str(error)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.actors.vial_book import ZoneVials
@@ -45,7 +45,7 @@ def seated_vial(row: Row[Any]) -> SeatedVial:
     )
 
 
-async def write_vials(connection: AsyncConnection, written: tuple[ZoneVials, ...]) -> None:
+def write_vials(connection: Connection, written: tuple[ZoneVials, ...]) -> None:
     """Store levels, each while its vial stands where it says, and add to the journal."""
     levels = [
         {
@@ -76,6 +76,6 @@ async def write_vials(connection: AsyncConnection, written: tuple[ZoneVials, ...
         for line in of_zone.lines
     ]
     if levels:
-        await connection.execute(_PUT_LEVEL, levels)
+        connection.execute(_PUT_LEVEL, levels)
     if lines:
-        await connection.execute(_ADD_RELEASE, lines)
+        connection.execute(_ADD_RELEASE, lines)

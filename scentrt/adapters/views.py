@@ -20,7 +20,7 @@ from scentrt.adapters.orm import (
 )
 from scentrt.adapters.refill_rows import read_refills
 from scentrt.adapters.repository import taken_vial
-from scentrt.adapters.theatre_store import SqlTheatreStore
+from scentrt.adapters.sql_reader import SqlReader
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.names import CustomerName, OrderId, Sku
 from scentrt.domain.refills import ZoneRefill
@@ -115,48 +115,48 @@ _JOURNAL = (
 class SqlAlchemyViews:
     """Look at the stock in a database; see `service_layer.views.Views`."""
 
-    def __init__(self, store: SqlTheatreStore) -> None:
-        self._store = store
+    def __init__(self, reader: SqlReader) -> None:
+        self._reader = reader
 
     async def allocations(self, orderid: OrderId) -> tuple[AllocationView, ...]:
         """Return where the lines of an order come from, in the order of their allocation."""
-        return await self._store.look(_allocations, orderid)
+        return await self._reader.look(_allocations, orderid)
 
     async def product(self, sku: Sku) -> ProductView | None:
         """Return a product."""
-        return next(iter(await self._store.look(_product, sku)), None)
+        return next(iter(await self._reader.look(_product, sku)), None)
 
     async def products(self, after: Sku, limit: int) -> tuple[ProductView, ...]:
         """Return products."""
-        return await self._store.look(_products, after, limit)
+        return await self._reader.look(_products, after, limit)
 
     async def order(self, orderid: OrderId) -> OrderView | None:
         """Return an order."""
-        return next(iter(await self._store.look(_order, orderid)), None)
+        return next(iter(await self._reader.look(_order, orderid)), None)
 
     async def orders(self, after: OrderId, limit: int) -> tuple[OrderView, ...]:
         """Return orders."""
-        return await self._store.look(_orders, after, limit)
+        return await self._reader.look(_orders, after, limit)
 
     async def customers(self, after: CustomerName, limit: int) -> tuple[CustomerView, ...]:
         """Return customers."""
-        return await self._store.look(_customers, after, limit)
+        return await self._reader.look(_customers, after, limit)
 
     async def journal(self, after: int, limit: int, zone: ZoneId | None) -> tuple[ReleaseView, ...]:
         """Return lines of the journal."""
-        return await self._store.look(_journal, after, limit, zone)
+        return await self._reader.look(_journal, after, limit, zone)
 
     async def vials(
         self, wanted: VialFilter, after: VialId = NO_VIAL, limit: int | None = None
     ) -> tuple[TakenVial, ...]:
         """Return vials."""
-        return await self._store.look(_vials, wanted, after, limit)
+        return await self._reader.look(_vials, wanted, after, limit)
 
     async def refills(
         self, zone: ZoneId | None, after: OrderId, limit: int
     ) -> tuple[ZoneRefill, ...]:
         """Return what zones have ordered."""
-        return await self._store.look(read_refills, zone=zone, after=after, limit=limit)
+        return await self._reader.look(read_refills, zone=zone, after=after, limit=limit)
 
 
 async def _allocations(connection: AsyncConnection, orderid: OrderId) -> tuple[AllocationView, ...]:

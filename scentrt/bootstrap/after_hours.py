@@ -20,7 +20,8 @@ from scentrt.adapters.database_reading import (
 )
 from scentrt.adapters.repository import SqlAlchemyOrders
 from scentrt.adapters.seat_records import read_seats
-from scentrt.adapters.theatre_store import open_store, reason_of
+from scentrt.adapters.sql_reader import reason_of
+from scentrt.adapters.theatre_store import open_store
 from scentrt.bootstrap.stock import Stock, build_stock
 from scentrt.config import Settings
 from scentrt.domain.commands import FillBackOrders

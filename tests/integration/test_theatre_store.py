@@ -19,6 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from scentrt.actors.ledger import Ledger, StoredDoses, TheatreStore, Writes, ZoneDoses
 from scentrt.adapters.aio_thread import AioThread
+from scentrt.adapters.sql_reader import SqlReader
 from scentrt.adapters.theatre_store import SqlTheatreStore, open_store
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.seat_settings import SeatChange
@@ -348,13 +349,13 @@ async def test_a_closed_database_is_unavailable(aio: AioThread) -> None:
         await store.commit(Writes(panicked=True))
 
 
-async def test_a_database_whose_thread_has_ended_is_unavailable() -> None:
+async def test_a_database_whose_thread_has_ended_cannot_be_read() -> None:
     async with AioThread() as aio:
         engine = create_async_engine("sqlite+aiosqlite://")
-        store = SqlTheatreStore(aio, engine, engine, engine)
+        reader = SqlReader(aio, engine, engine)
     with pytest.raises(StoreUnavailable, match="thread has ended"):
-        await store.commit(Writes(panicked=True))
-    await store.aclose()
+        await reader.connect()
+    await reader.aclose()
 
 
 # Other processes

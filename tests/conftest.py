@@ -1,5 +1,6 @@
 """A whole server in a test's own trio loop, what tests need, and how hard Hypothesis tries."""
 
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,9 @@ from scentrt.bootstrap import Airwaves, Server, open_server
 from scentrt.config import load_settings
 from scentrt.domain.cues import ZoneId
 from tests.wakeful_clock import run
+
+# As a server's process has it: the tests are many objects, and all of them stay.
+gc.set_threshold(50_000, 50, 50)
 
 settings.register_profile("suite", max_examples=100, deadline=None)
 settings.register_profile(

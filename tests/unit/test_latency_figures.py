@@ -12,7 +12,6 @@ from rich.console import Console
 from simulators.latency import record
 from simulators.latency.audience import IS_POSSIBLE, Audience
 from simulators.latency.figures import About, Comparison, Goal, Histogram, Row, Series
-from simulators.latency.picture import draw
 from simulators.latency.record import Unreadable
 from simulators.latency.run import Batch, Figure, Run
 from simulators.latency.schedule import moments
@@ -143,6 +142,9 @@ class TestWhatHasChanged:
 
 class TestThePicture:
     def test_times_are_drawn_beside_what_was_only_counted(self, tmp_path: Path) -> None:
+        # matplotlib takes a second to load, in whichever process collects this.
+        from simulators.latency.picture import draw  # noqa: PLC0415
+
         late = series("late", [3.0, 4.0], goals=[Goal("x p99", most=2)])
         errors = Series("errors", "", [[0.0]], [Goal("p50", most=0)])
         times = Comparison("together", series("alone", [1.0, 2.0]), [late, errors])

@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from simulators.ble.bluez.process import is_possible
 from simulators.latency import mosquitto
 from simulators.latency.offset import Offset
 from simulators.latency.programme import BENCHES
-from tests.integration.harness import expect, measure, run
+from tests.integration.harness import expect, measure, measure_each, run
 
 BROKERS = ["Mosquitto", "cue to the last"] if mosquitto.program() else []
 TWO = {
@@ -40,14 +38,10 @@ OTHERS = {
 
 
 class TestTheBench:
-    @pytest.mark.parametrize("bench", OTHERS)
-    def test_each_measures_something_beside_its_reference(self, bench: str, tmp_path: Path) -> None:
-        measured = measure(tmp_path, "--only", bench, "--audience", "3")
-        expect(measured, OTHERS[bench])
-        if bench == "gatt":
-            assert ("BlueZ is left out" in measured.remarks) == (not is_possible())
-        if bench == "fan-out":
-            assert ("not compared with Mosquitto" in measured.remarks) == (not BROKERS)
+    def test_each_measures_something_beside_its_reference(self, tmp_path: Path) -> None:
+        measured = measure_each(tmp_path, OTHERS, "--audience", "3")
+        assert ("BlueZ is left out" in measured.remarks) == (not is_possible())
+        assert ("not compared with Mosquitto" in measured.remarks) == (not BROKERS)
 
     def test_of_two_come_a_table_a_picture_flame_graphs_and_what_to_compare_with(
         self, tmp_path: Path

@@ -35,11 +35,20 @@ async def read(shop: Shop) -> dict[str, float]:
     return parsed(answer.text)
 
 
+async def read_when_all_is_written(shop: Shop) -> dict[str, float]:
+    """Read until the ledger is not behind: with what a start has it write, it may be."""
+    with trio.fail_after(30):
+        while True:
+            found = await read(shop)
+            if found["scentrt_ledger_behind_seconds{}"] == 0:
+                return found
+
+
 async def test_every_name_begins_with_ours_and_the_house_is_told_as_it_is(
     house: House, shop: Shop
 ) -> None:
     async with open_client(house.gateway_url, role="goggles", name="player-1"):
-        found = await read(shop)
+        found = await read_when_all_is_written(shop)
     assert all(name.startswith("scentrt_") for name in found)
     assert found["scentrt_seats_online{A}"] == 24
     assert found["scentrt_seats_online{goggles}"] == 1
@@ -48,7 +57,6 @@ async def test_every_name_begins_with_ours_and_the_house_is_told_as_it_is(
     assert found["scentrt_gateway_clients{}"] == 1
     assert found["scentrt_dropped_events_total{}"] == 0
     assert found["scentrt_panic{}"] == 0
-    assert found["scentrt_ledger_behind_seconds{}"] == 0
     assert found["scentrt_ledger_failing{}"] == 0
     assert found["scentrt_ledger_lost_rows_total{}"] == 0
     assert found["scentrt_ledger_lost_lines_total{}"] == 0

@@ -294,10 +294,12 @@ async def _running(*runs: Callable[..., Awaitable[object]]) -> AsyncIterator[Non
 def tune_process() -> None:
     """Prepare the interpreter for low latency; once, when everything has been built.
 
-    What is there by then lives as long as the process, so the garbage collector need not look at
-    it again; and the database's thread gives the interpreter back within half a millisecond.
+    What is there by then lives as long as the process, so the garbage collector, which may have
+    been off until then, need not look at it again; and the database's thread gives the interpreter
+    back within half a millisecond.
     """
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 50, 50)
     sys.setswitchinterval(0.0005)
 

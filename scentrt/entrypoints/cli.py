@@ -1,5 +1,6 @@
 """The command line: `scentrt demo`, `serve` and `protocol`, and where the others come in."""
 
+import gc
 import json
 import logging
 import os
@@ -239,6 +240,8 @@ def version(
 async def _serve(settings: "Settings", ready_file: Path | None) -> None:
     async with trio.open_nursery() as nursery:
         stop: trio.Event = await nursery.start(_listen_for_signals, nursery.cancel_scope)
+        # What is loaded and built from here on stays: nobody need look for garbage among it.
+        gc.disable()
         # Loaded when signals are heard already, since it takes a second.
         from scentrt.bootstrap import open_server, tune_process
         from scentrt.entrypoints.simulation import simulated_radio

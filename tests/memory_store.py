@@ -1,12 +1,14 @@
 """A theatre's store in memory: all of `TheatreStore` but the disk, and it fails on request."""
 
+from dataclasses import replace
+
 import trio
 
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.actors.vial_book import Line
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.seat_settings import SeatChange
-from scentrt.domain.vials import SeatedVial, VialId
+from scentrt.domain.vials import SeatedVial, VialId, VialLevel, Whereabouts
 from scentrt.errors import StoreUnavailable, UnitRefused
 from tests.memory_stock import MemoryStock
 
@@ -17,7 +19,8 @@ ENOUGH = 1_000_000
 class MemoryStore:
     """Keep what is committed for as long as this object lives.
 
-    `seated` are the vials that stand in seats, and `journal` is what was released, by zone.
+    `seated` are vials that stand in seats though they are not of `stock`, and `journal` is what was
+    released, by zone.
     `readable` and `writable` switch the failures, `commits_left` is after how many commits they
     begin to fail, `commit_s` how long a commit takes. `commits`
     are those that succeeded; settings of the seats in `refuses` are not taken;
@@ -55,7 +58,12 @@ class MemoryStore:
 
     async def vials(self, zone: ZoneId) -> tuple[SeatedVial, ...]:
         await self._answer(able=self.readable)
-        return tuple(vial for vial in self.seated.values() if vial.place.zone == zone)
+        of_stock = (
+            taken.vial
+            for taken in self.stock.tables.vials.values()
+            if taken.whereabouts is Whereabouts.SEATED
+        )
+        return tuple(vial for vial in [*self.seated.values(), *of_stock] if vial.place.zone == zone)
 
     async def settings(self, zone: ZoneId) -> dict[SeatId, SeatChange]:
         await self._answer(able=self.readable)
@@ -69,17 +77,21 @@ class MemoryStore:
         if any(seat in self.refuses for _, seat, _ in writes.settings):
             raise UnitRefused("CHECK constraint failed")
         self.commits_left -= 1
-        if writes.units:
-            self.stock.commit(writes.units)
+        before = self.stock.tables
+        self.stock.tables = before.copy()
+        try:
+            for vials in writes.vials:
+                for level in vials.levels:
+                    self._put(level)
+            if writes.units:
+                self.stock.commit(writes.units)
+        except UnitRefused:
+            self.stock.tables = before
+            raise
         self.commits.append(writes)
         if writes.panicked is not None:
             self._panicked = writes.panicked
         for vials in writes.vials:
-            for level in vials.levels:
-                vial = self.seated.get(level.id)
-                if vial is not None and vial.place == level.place:
-                    left_us = max(0, min(level.left_us, vial.capacity_us))
-                    self.seated[level.id] = vial.with_left(left_us)
             self.journal += [(vials.zone, line) for line in vials.lines]
         for zone, seat, settings in writes.settings:
             self._settings.setdefault(zone, {})[seat] = settings
@@ -91,7 +103,21 @@ class MemoryStore:
                 del rows[key]
             self._marks[doses.zone] = doses.through_ms, doses.closed
 
+    def _put(self, level: VialLevel) -> None:
+        taken = self.stock.tables.vials.get(level.id)
+        if taken is not None and taken.whereabouts is Whereabouts.SEATED:
+            self.stock.tables.vials[level.id] = replace(taken, vial=_with(level, taken.vial))
+        elif level.id in self.seated:
+            self.seated[level.id] = _with(level, self.seated[level.id])
+
     async def _answer(self, *, able: bool) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
         if not able:
             raise StoreUnavailable("the database is away")
+
+
+def _with(level: VialLevel, vial: SeatedVial) -> SeatedVial:
+    """Return a vial at a level, if it still stands where that was said of it."""
+    if vial.place != level.place:
+        return vial
+    return vial.with_left(max(0, min(level.left_us, vial.capacity_us)))

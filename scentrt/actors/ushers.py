@@ -9,7 +9,7 @@ from scentrt.actors.actor import Ref
 from scentrt.actors.herald import Herald
 from scentrt.actors.messages import PutVials, SetRefill, TakeVials
 from scentrt.domain.cues import ZoneId
-from scentrt.domain.events import VialsLoaded, VialsUnloaded
+from scentrt.domain.events import VialsUnloaded
 from scentrt.domain.refills import Refill
 from scentrt.domain.vials import SeatedVial
 from scentrt.errors import ActorStopped
@@ -21,21 +21,16 @@ T = TypeVar("T")
 
 
 class Ushers:
-    """The vials as they stand in the zones of an open house; see `VialsInZones`.
-
-    What was loaded is put there when the herald tells of it, after it is on disk: see `listen_to`.
-    """
+    """The vials as they stand in the zones of an open house; see `VialsInZones`."""
 
     def __init__(self, zones: Mapping[ZoneId, Ref]) -> None:
         self._zones = zones
 
     def listen_to(self, herald: Herald) -> None:
-        """Bring the vials that are loaded from now on to their places.
+        """Clear the places of vials that are unloaded from now on.
 
-        Those that were unloaded are out already, unless their zone has crashed since and has read
-        them once more; so it is told again.
+        They are out already, unless their zone has crashed since and has read them once more.
         """
-        herald.add(self._bring, VialsLoaded)
         herald.add(self._clear, VialsUnloaded)
 
     def put(self, vials: Iterable[SeatedVial]) -> None:
@@ -63,9 +58,6 @@ class Ushers:
         if zone in self._zones:
             with suppress(ActorStopped):
                 self._zones[zone].tell(SetRefill(refill.scent, refill), urgent=True)
-
-    def _bring(self, event: VialsLoaded, _: float) -> None:
-        self.put(event.vials)
 
     def _clear(self, event: VialsUnloaded, _: float) -> None:
         for zone, theirs in self._by_zone(event.vials):

@@ -6,7 +6,7 @@ from scentrt.actors.herald import Herald
 from scentrt.actors.messages import PutVials, TakeVials
 from scentrt.actors.ushers import Ushers
 from scentrt.domain.cues import SeatId, ZoneId
-from scentrt.domain.events import VialsLoaded, VialsUnloaded
+from scentrt.domain.events import VialsUnloaded
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.vials import Place, SeatedVial, VialId, Whereabouts
 
@@ -37,10 +37,8 @@ async def test_many_vials_come_in_parts_so_that_no_cue_waits_for_all_of_them() -
 
 async def test_each_zone_hears_of_its_own_and_those_of_no_zone_are_left() -> None:
     mailboxes = {A: Mailbox("zone A", 1), B: Mailbox("zone B", 1)}
-    herald = Herald(lambda: 0.0)
-    Ushers({id: Ref(mailbox) for id, mailbox in mailboxes.items()}).listen_to(herald)
-    loaded = (vial(1), vial(2, B), vial(3), vial(4, CLOSED))
-    herald.proclaim([VialsLoaded(ORDER, SKU, BATCH, loaded)])
+    zones = {id: Ref(mailbox) for id, mailbox in mailboxes.items()}
+    Ushers(zones).put([vial(1), vial(2, B), vial(3), vial(4, CLOSED)])
     assert heard(mailboxes[A]) == [PutVials((vial(1), vial(3)))]
     assert heard(mailboxes[B]) == [PutVials((vial(2, B),))]
 

@@ -13,7 +13,7 @@ from scentrt.actors.herald import Herald
 from scentrt.actors.vial_desk import ClosedHouse, Load, Unload, VialDesk
 from scentrt.domain.commands import MOST_VIALS, Allocate, ChangeBatchQuantity, CreateBatch
 from scentrt.domain.cues import Scent, SeatId, ZoneId
-from scentrt.domain.events import VialsLoaded, VialsUnloaded
+from scentrt.domain.events import StockEvent, VialsLoaded, VialsUnloaded
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.vials import Catalogue, SeatedVial, VialId, VialKind, Whereabouts
@@ -61,12 +61,21 @@ class Zones:
             raise self.error
         return tuple(self.standing.pop(vial.id) for vial in vials)
 
-    def hear(self, event: VialsLoaded, _: float) -> None:
-        self.put(event.vials)
-
     def use(self, left_us: int) -> None:
         for id, vial in self.standing.items():
             self.standing[id] = replace(vial, left_us=left_us)
+
+
+class StumblingUnit(MemoryUnitOfWork):
+    """A unit of work that has a bug just after it has stored what was loaded."""
+
+    stumbles = False
+
+    async def commit(self) -> list[StockEvent]:
+        events = await super().commit()
+        if self.stumbles and any(isinstance(event, VialsLoaded) for event in events):
+            raise ZeroDivisionError
+        return events
 
 
 @dataclass
@@ -105,7 +114,6 @@ class House:
 @asynccontextmanager
 async def open_house(unit: type[MemoryUnitOfWork] = MemoryUnitOfWork) -> AsyncIterator[House]:
     herald, zones = Herald(lambda: 0.0), Zones()
-    herald.add(zones.hear, VialsLoaded)
     async with open_stock(new_unit=unit, proclaim=herald.proclaim) as stage:
         desk = VialDesk(PLAN, stage.bus, MemoryViews(stage.store.stock), zones)
         await stage.handle(
@@ -268,6 +276,28 @@ class TestLoading:
         )
         with pytest.raises(InvalidSku):
             await desk.load(Load(O1, UNSEEN, A))
+
+    async def test_after_a_crash_they_are_brought_to_whoever_asks_once_more(
+        self, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with open_house(StumblingUnit) as house:
+            with monkeypatch.context() as patch:
+                patch.setattr(StumblingUnit, "stumbles", True)
+                with pytest.raises(ActorCrashed):
+                    await house.load(1, 2)
+            assert len(await house.seated()) == 2, "they are on disk, and nobody was told"
+            assert await house.load(1, 2) == ["A-1-1", "A-1-2"]
+            assert len(house.zones.standing) == len(await house.seated()) == 2
+
+    async def test_whoever_gives_up_waiting_leaves_nothing_half_done(
+        self, house: House, autojump_clock: MockClock
+    ) -> None:
+        house.stage.store.commit_s = 10
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.load, 1)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert len(house.zones.standing) == len(await house.seated()) == 1
 
     async def test_without_a_database_nothing_is_loaded(self, house: House) -> None:
         house.stage.store.writable = False

@@ -150,6 +150,15 @@ class Ledger:
         if book.waits:
             self._work.set()
 
+    async def vials_stored(self, zone: ZoneId) -> None:
+        """Wait until what has been recorded of a zone's vials is on disk.
+
+        Raises `StoreUnavailable` where an attempt failed; it is kept and tried again.
+        """
+        vials = self._backlog.vials(zone)
+        while vials.waits:
+            await self._attempted()
+
     async def close_zone(
         self, zone: ZoneId, used: Mapping[tuple[SeatId, int], int], through_ms: float
     ) -> None:

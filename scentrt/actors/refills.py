@@ -78,6 +78,8 @@ class RefillClerk:
     waits until it is there again.
 
     Args:
+      stored: waits until the vials' levels that a zone has handed to the ledger are on disk; raises
+        `StoreUnavailable`.
       low_below: the part of what its vials can hold below which a scent is low; 0 is never.
       tell: told of every refill when it is new and whenever something becomes of it, and again
         when its zone has reported. Must not wait.
@@ -89,6 +91,7 @@ class RefillClerk:
         bus: Owner,
         views: ProductViews,
         store: RefillStore,
+        stored: Callable[[ZoneId], Awaitable[None]],
         low_below: float,
         tell: Callable[[ZoneId, Refill], None],
     ) -> None:
@@ -101,6 +104,7 @@ class RefillClerk:
         self._bus = bus
         self._views = views
         self._store = store
+        self._stored = stored
         self._low_below = low_below
         self._tell = tell
         self._open: dict[Need, ZoneRefill] = {}
@@ -261,6 +265,9 @@ class RefillClerk:
             kinds = self._catalogue.of_scent(supply.scent)
             if kinds and supply.is_below(self._low_below):
                 zone, kind = need[0], kinds[0]
+                # Or after a crash its vials would hold more again: the need would seem to be met,
+                # and then come once more.
+                await self._stored(zone)
                 number = await self._store.next_number(zone, kind.sku)
                 await self._put(wanted(zone, supply, kind, number), None)
         elif current.is_met_by(supply, self._slots[need], self._low_below):

@@ -151,6 +151,7 @@ async def open_server(
                 stock.bus,
                 stock.views,
                 SqlRefillStore(store),
+                ledger.vials_stored,
                 low_below,
                 ushers.tell_refill,
             )

@@ -139,6 +139,22 @@ async def test_a_zone_that_ends_in_good_order_has_its_levels_and_its_journal_on_
     assert written(store) == [1, 2]
 
 
+async def test_one_can_wait_until_what_vials_hold_is_on_disk(
+    books: Ledger, store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    store.commit_s = 1
+    await books.vials_stored(ZONE)
+    books.record_vials(ZONE, [level(7)], [])
+    await trio.sleep(0.5)  # in flight
+    books.record_vials(ZONE, [level(6)], [])
+    await books.vials_stored(ZONE)
+    assert store.seated[VIAL.id].left_us == 6
+    store.writable = False
+    books.record_vials(ZONE, [level(5)], [])
+    with pytest.raises(StoreUnavailable):
+        await books.vials_stored(ZONE)
+
+
 async def test_a_zone_that_opens_during_a_commit_sees_the_levels_that_are_in_it(
     books: Ledger, store: MemoryStore, autojump_clock: MockClock
 ) -> None:

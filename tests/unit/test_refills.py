@@ -19,11 +19,11 @@ from scentrt.domain.commands import (
     CreateBatch,
     ImportBatches,
 )
-from scentrt.domain.cues import Scent, ZoneId
+from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, next_choice, wanted
-from scentrt.domain.vials import Catalogue, ScentSupply, VialKind
+from scentrt.domain.vials import Catalogue, Place, ScentSupply, VialId, VialKind, VialLevel
 from scentrt.errors import UnitRefused
 from scentrt.service_layer.deliveries import Kind
 from tests.goods import LATER, PINE, SEA, TODAY
@@ -177,6 +177,7 @@ async def open_office(
             stage.bus,
             MemoryViews(memory.stock),
             store,
+            stage.ledger.vials_stored,
             low_below,
             lambda zone, refill: said.append((zone, refill)),
         )
@@ -493,6 +494,18 @@ class TestFailures:
         office.store.writable = True
         await trio.sleep(10)
         assert (office.words, list(office.allocated)) == (["wanted", "ordered"], [REFILL])
+
+    async def test_a_refill_is_wanted_when_the_levels_that_it_is_for_are_on_disk(
+        self, office: Office, autojump_clock: MockClock
+    ) -> None:
+        """Or they would be higher again after a crash, and the need would come once more."""
+        office.stage.store.commit_s = 1
+        level = VialLevel(VialId(1), Place(A, SeatId("A-1-1"), 0), 10)
+        office.stage.ledger.record_vials(A, [level], [])
+        await office.report(10)
+        assert office.store.rows == {}
+        await trio.sleep(1.5)
+        assert [row.refill.orderid for row in office.store.rows.values()] == [REFILL]
 
     async def test_an_order_that_could_not_be_stored_is_the_same_order_afterwards(
         self, office: Office, autojump_clock: MockClock

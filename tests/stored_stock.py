@@ -10,6 +10,7 @@ from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.model import OrderLine
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.orders import Customer, Order
+from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill
 from scentrt.domain.vials import Place, SeatedVial, TakenVial, VialId, Whereabouts
 from scentrt.service_layer.changes import Unsettled
 from scentrt.service_layer.deliveries import Kind, NewDelivery
@@ -82,6 +83,19 @@ def read_tables(path: Path) -> Tables:
                 )
             ],
         )
+
+
+def read_refills(path: Path) -> list[ZoneRefill]:
+    """Return all refills that there ever were, as they are stored."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [
+            ZoneRefill(
+                zone, number, Refill(scent, sku, orderid, qty, RefillStatus(status)), capacity_us
+            )
+            for zone, number, scent, sku, orderid, qty, status, capacity_us in connection.execute(
+                "SELECT zone, number, scent, sku, orderid, qty, status, capacity_us FROM refills"
+            )
+        ]
 
 
 def wrong_totals(path: Path) -> list[str]:

@@ -1,0 +1,452 @@
+"""Histories of a house, and what must hold at every moment of them.
+
+Whatever is asked goes through its real parts, and any of them may fail meanwhile: a zone, a
+product, the disk, or the whole server, of which only what is on disk is left.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never
+
+import trio
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule
+
+from scentrt.actors.messages import CancelCue, Stop, TakeCue
+from scentrt.actors.refills import LAST_RETRY_S
+from scentrt.actors.vial_desk import Load, Unload
+from scentrt.domain.cues import Cue, CueKey, OwnerId, Scent, SeatId, ZoneId
+from scentrt.domain.decisions import Refusal, Refused
+from scentrt.domain.doses import US_PER_S
+from scentrt.domain.names import BatchRef, OrderId, Sku
+from scentrt.domain.refills import RefillStatus, ZoneRefill
+from scentrt.domain.vials import DEFAULT_LOW, Place, Whereabouts
+from scentrt.errors import ActorCrashed
+from scentrt.service_layer.changes import LineKey
+from tests.integration.house_on_trial.attempts import (
+    BREEZE,
+    CATALOGUE,
+    ECO,
+    FOREST,
+    PINE,
+    SEA,
+    ZONES,
+    A,
+    Attempt,
+    B,
+    allocating,
+    cancelling,
+    loading,
+    receiving,
+    resizing,
+    unloading,
+)
+from tests.integration.house_on_trial.house import Poison, Step, When
+from tests.integration.house_on_trial.model import is_refill
+from tests.integration.house_on_trial.trial import (
+    LIMITS,
+    Bug,
+    Death,
+    HouseOnTrial,
+    Outage,
+    Trouble,
+    ZonesCrash,
+)
+from tests.unit.promises import most_s
+
+GAME = OwnerId("s-game")
+FIRST = OrderId("o-0")
+
+
+class Change(Enum):
+    """What may be changed in the stock."""
+
+    RECEIVE = "receive a batch"
+    ALLOCATE = "allocate a line"
+    RESIZE = "set how many a batch has"
+    CANCEL = "cancel an order"
+
+
+class Mishap(Enum):
+    """What may happen by itself."""
+
+    ZONE = "a zone crashes"
+    REPORT = "a zone crashes as it tells what is left"
+    DEATH = "the server dies"
+    RESTART = "the server is restarted"
+    OUTAGE = "the database goes, or is back"
+    SLOWNESS = "the database becomes slow, or quick"
+
+
+zones = st.sampled_from([A, A, B])
+skus = st.sampled_from([SEA, SEA, ECO, PINE])
+some_seats = st.sampled_from([None, None, (1,), (2,), (1, 2)])
+choices = st.integers(0, 5)
+troubles: st.SearchStrategy[Trouble] = st.sampled_from(
+    [
+        *[None] * 12,
+        *map(Bug, When),
+        *map(ZonesCrash, (0.0, 0.1, 0.3)),
+        Outage(),
+        *map(Death, (0, 1, 2, 4)),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cue as it will be asked for; `then_s` later it is stopped, or all is, if anything is."""
+
+    to: tuple[ZoneId, ...]
+    seats: tuple[int, ...] | None
+    scent: Scent
+    intensity: float
+    lasts_ms: float
+    in_ms: float
+    priority: int
+    mix: bool
+    over: Step | None
+    then_s: float
+    stop: type[CancelCue | Stop] | None
+
+
+cues = st.builds(
+    Asked,
+    to=st.sampled_from([(A, B), (A,), (B,)]),
+    seats=some_seats,
+    scent=st.sampled_from([BREEZE, BREEZE, FOREST]),
+    intensity=st.sampled_from([1.0, 1.0, 0.3]),
+    lasts_ms=st.sampled_from([900.0, 1_700.0, 300.0, 3_000.0, 9_000.0]),
+    in_ms=st.sampled_from([0.0, 0.0, 100.0, 1_500.0]),
+    priority=st.sampled_from([5, 5, 9]),
+    mix=st.booleans(),
+    over=st.sampled_from([None] * 12 + [Step.SPRAY, Step.TELL]),
+    then_s=st.sampled_from([0.3, 1.0, 0.01, 1.0, 2.5, 2.5, 7.0]),
+    stop=st.sampled_from([None, None, None, CancelCue, Stop]),
+)
+shows = st.lists(cues, max_size=5)
+
+
+def seats_of(zone: ZoneId, numbers: tuple[int, ...] | None) -> tuple[SeatId, ...] | None:
+    """Return seats by their numbers, as far as the zone has them; None for all of them."""
+    if numbers is None:
+        return None
+    return tuple(SeatId(f"{zone}-1-{n}") for n in numbers if n <= ZONES[zone].seats_per_row)
+
+
+class HouseHistories(HouseOnTrial):
+    """A house, and everything that is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cues = 0
+        # How many refills there were for a need, and where vials have been loaded since the last.
+        self.refills: Counter[tuple[ZoneId, Scent]] = Counter()
+        self.loaded: set[tuple[ZoneId, Scent]] = set()
+
+    @initialize(stocked=st.sampled_from([True, True, True, False]), show=shows)
+    def open_the_doors(self, stocked: bool, show: list[Asked]) -> None:
+        if stocked:
+            for sku, qty in (SEA, 8), (ECO, 3), (PINE, 5):
+                self.attempt(receiving(self.next_batch, sku, qty))
+                self.attempt(allocating(FIRST, sku, 3))
+            for zone, sku in (A, SEA), (A, PINE), (B, SEA):
+                self.attempt(loading(Load(FIRST, sku, zone)))
+        self.play(show)
+
+    # The stock
+
+    @property
+    def next_batch(self) -> BatchRef:
+        """The reference of a batch that nobody knows."""
+        return BatchRef(f"b-{len(self.facts.batches)}")
+
+    def choose_line(self, which: int) -> LineKey:
+        """Return one of the lines that there are, or one that there is not."""
+        lines = [*self.tables.lines, (SEA, OrderId("nobody's"))]
+        return lines[which % len(lines)]
+
+    @rule(what=st.sampled_from(Change), which=choices, sku=skus, qty=choices, trouble=troubles)
+    def change_stock(self, what: Change, which: int, sku: Sku, qty: int, trouble: Trouble) -> None:
+        match what:
+            case Change.RECEIVE:
+                build = receiving(self.next_batch, sku, 2 * qty)
+            case Change.ALLOCATE:
+                build = allocating(OrderId(f"o-{which}"), sku, 1 + qty)
+            case Change.RESIZE:
+                batches = [*self.facts.batches, self.next_batch]
+                build = resizing(batches[which % len(batches)], 2 * qty)
+            case Change.CANCEL:
+                build = cancelling(self.choose_line(which)[1])
+            case _:
+                assert_never(what)
+        self.attempt(build, trouble)
+
+    @rule(
+        which=choices,
+        zone=zones,
+        seats=some_seats,
+        most=st.sampled_from([None, None, 1, 2]),
+        trouble=troubles,
+    )
+    def load(
+        self,
+        which: int,
+        zone: ZoneId,
+        seats: tuple[int, ...] | None,
+        most: int | None,
+        trouble: Trouble,
+    ) -> None:
+        sku, orderid = self.choose_line(which)
+        named = seats_of(zone, seats)
+        wish = Load(orderid, sku, zone, named or None, None if named else most)
+        self.attempt(loading(wish), trouble)
+
+    @rule(
+        zone=zones,
+        seats=some_seats,
+        slot=st.sampled_from([None, 0, 1]),
+        to=st.sampled_from([Whereabouts.RETURNED, Whereabouts.DISCARDED]),
+        trouble=troubles,
+        then=st.none() | troubles.map(lambda trouble: (trouble,)),
+    )
+    def unload(
+        self,
+        zone: ZoneId,
+        seats: tuple[int, ...] | None,
+        slot: int | None,
+        to: Whereabouts,
+        trouble: Trouble,
+        then: tuple[Trouble] | None,
+    ) -> None:
+        """And `then` load what the same orders still have."""
+        before = self.facts.seated
+        self.attempt(unloading(Unload(zone, to, seats_of(zone, seats), slot=slot)), trouble)
+        gone = {key: None for place, key in before.items() if place not in self.facts.seated}
+        if then is not None:
+            for sku, orderid in gone:
+                self.attempt(loading(Load(orderid, sku, zone)), then[0])
+
+    @rule(which=choices, first=troubles, then=troubles)
+    def bring_a_refill(self, which: int, first: Trouble, then: Trouble) -> None:
+        """Throw the low vials of a scent away, and load what was ordered for them."""
+        ordered = [row for row in self.archive.refills() if row.is_open]
+        if ordered:
+            row = ordered[which % len(ordered)]
+            low = Unload(row.zone, Whereabouts.DISCARDED, scent=row.refill.scent, below_percent=20)
+            self.attempt(unloading(low), first)
+            self.attempt(loading(Load(row.refill.orderid, row.refill.sku, row.zone)), then)
+
+    @precondition(lambda self: self.last)
+    @rule(trouble=troubles)
+    def ask_once_more(self, trouble: Trouble) -> None:
+        assert self.last is not None
+        self.attempt(self.last, trouble)
+
+    def perform(self, attempt: Attempt, trouble: Trouble) -> object:
+        before = self.facts.seated.keys()
+        outcome = super().perform(attempt, trouble)
+        for place in self.facts.seated.keys() - before:
+            self.loaded.add((place.zone, CATALOGUE.scent(self.facts.seated[place][0])))
+        return outcome
+
+    # The theatre
+
+    @rule(show=shows, stumble=st.none() | st.sampled_from(When))
+    def play(self, show: list[Asked], stumble: When | None = None) -> None:
+        """Meanwhile a refill may be ordered, over which somebody may stumble."""
+        self.house.ledger.stumble = stumble
+        for asked in show:
+            self.run(self.cued, asked)
+        self.house.ledger.stumble = None
+
+    @rule(show=shows, writes=st.none() | st.integers(0, 12))
+    def play_until_the_power_fails(self, show: list[Asked], writes: int | None) -> None:
+        """After so many writes, or with a refill; at the end the server dies."""
+        if not self.is_cut:
+            self.house.wire.writes_left = writes
+            self.house.wire.ends_with_a_refill = writes is None
+        self.play(show)
+        self.die()
+
+    @rule(show=shows, pause_s=st.sampled_from([0.0, 0.0, 61.0]))
+    def play_after_a_pause(self, show: list[Asked], pause_s: float) -> None:
+        self.run(self.pass_time, pause_s)
+        self.play(show)
+
+    async def cued(self, asked: Asked) -> None:
+        self.cues += 1
+        for zone in asked.to:
+            fittings = self.house.fittings[zone]
+            fittings.over = asked.over
+            try:
+                verdict = await self.house.actors[zone].ref.ask(TakeCue(self.cue(zone, asked)))
+            except ActorCrashed:
+                assert asked.over is not None
+            else:
+                assert not self.panicked or verdict == Refused(Refusal.PANIC)
+            await self.settled()
+            fittings.over = None
+        await self.pass_time(asked.then_s)
+        if asked.stop is not None:
+            now_ms = self.house.clock.now_ms()
+            stop = Stop(None, None, now_ms)
+            cancel = CancelCue(CueKey(GAME, self.cues), now_ms)
+            for zone in asked.to:
+                message = stop if asked.stop is Stop else cancel
+                await self.house.actors[zone].ref.ask(message, urgent=True)
+            await self.settled()
+
+    def cue(self, zone: ZoneId, asked: Asked) -> Cue:
+        now_ms = self.house.clock.now_ms()
+        return Cue(
+            CueKey(GAME, self.cues),
+            asked.scent,
+            asked.intensity,
+            asked.lasts_ms,
+            now_ms + asked.in_ms,
+            500,
+            now_ms,
+            seats_of(zone, asked.seats),
+            asked.priority,
+            asked.mix,
+        )
+
+    @rule(meanwhile=st.none() | st.sampled_from(Mishap), show=st.lists(cues, max_size=1))
+    def panic(self, meanwhile: Mishap | None, show: list[Asked]) -> None:
+        """And release, after something may have happened meanwhile."""
+        self.run(self.house.house.panic)
+        self.panicked = None if self.is_cut else True
+        if meanwhile is not None:
+            self.befall(meanwhile, A)
+        self.play(show)
+        self.mend()
+        self.run(self.house.house.release)
+        self.panicked = False
+        self.run(self.settled)
+
+    # What happens
+
+    @rule(what=st.sampled_from(Mishap), zone=zones)
+    def befall(self, what: Mishap, zone: ZoneId) -> None:
+        match what:
+            case Mishap.ZONE | Mishap.REPORT:
+                self.run(self.crash, zone, what)
+            case Mishap.DEATH:
+                self.die()
+            case Mishap.RESTART:
+                self.restart()
+            case Mishap.OUTAGE if self.is_cut:
+                self.mend()
+            case Mishap.OUTAGE:
+                self.house.wire.cut()
+            case Mishap.SLOWNESS:
+                self.house.wire.write_s = 0.0 if self.house.wire.write_s else 0.1
+            case _:
+                assert_never(what)
+
+    async def crash(self, zone: ZoneId, what: Mishap) -> None:
+        fittings = self.house.fittings[zone]
+        if what is Mishap.REPORT:
+            fittings.over = Step.REPORT
+            await trio.sleep(1)
+        else:
+            self.house.actors[zone].ref.tell(Poison(), urgent=True)
+        await self.settled()
+        fittings.over = None
+
+    @rule()
+    def all_is_well_for_a_while(self) -> None:
+        """Then every need is known and looked after."""
+        self.mend()
+        self.run(self.pass_time, 3 * LAST_RETRY_S)
+        open_ones: dict[tuple[ZoneId, Scent], ZoneRefill] = {}
+        for row in self.archive.refills():
+            if row.is_open:
+                open_ones[row.zone, row.refill.scent] = row
+                assert row.refill.status is not RefillStatus.WANTED
+                if row.refill.status is RefillStatus.OUT_OF_STOCK:
+                    for kind in CATALOGUE.of_scent(row.refill.scent):
+                        assert all(room < row.refill.qty for room in self.rooms(kind.sku))
+        for zone in ZONES.values():
+            for supply in self.run(self.house.page, zone.id).supply:
+                need = open_ones.get((zone.id, supply.scent))
+                slots = zone.seats_per_row * zone.slots.count(supply.scent)
+                if need is None:
+                    assert not supply.is_below(DEFAULT_LOW)
+                else:
+                    assert not need.is_met_by(supply, slots, DEFAULT_LOW)
+
+    def rooms(self, sku: Sku) -> list[int]:
+        """Return how many each batch of a product has that are not allocated."""
+        tables = self.tables
+        rooms = {ref: batch.qty for ref, batch in tables.batches.items() if batch.sku == sku}
+        for key, ref in tables.allocations.items():
+            if key[0] == sku:
+                rooms[ref] -= tables.lines[key]
+        return list(rooms.values())
+
+    # What must hold
+
+    @invariant()
+    def every_vial_of_a_batch_is_in_stock_in_a_seat_or_used_up(self) -> None:
+        tables = self.tables
+        taken = Counter((each.vial.sku, each.orderid) for each in tables.vials.values())
+        assert all(many <= tables.lines[key] for key, many in taken.items())
+        held: Counter[BatchRef] = Counter()
+        for key, ref in tables.allocations.items():
+            held[ref] += tables.lines[key] - taken[key]
+        out = Counter(each.vial.batchref for each in tables.vials.values())
+        for ref, (_, qty) in self.facts.batches.items():
+            assert held[ref] + out[ref] <= qty
+        places = [*tables.allocations, *tables.back_orders]
+        assert Counter(places) == Counter(dict.fromkeys(tables.lines, 1))
+
+    @invariant()
+    def the_zones_know_which_vials_they_have_and_what_is_in_them(self) -> None:
+        seated = {}
+        for zone in ZONES:
+            page = self.run(self.house.page, zone)
+            for seat, _ in page.seats:
+                for slot in seat.slots:
+                    left_us = slot.left_us(self.now_ms)
+                    if slot.vial is not None and slot.vial.id is not None and left_us is not None:
+                        seated[Place(zone, seat.id, slot.number)] = slot.vial.id
+                        self.truth.see(slot.vial.id, left_us, self.now_ms)
+        self.truth.follow(self.tables, self.now_ms, self.came_ms)
+        assert seated == {
+            each.vial.place: id
+            for id, each in self.tables.vials.items()
+            if each.whereabouts is Whereabouts.SEATED
+        }
+
+    @invariant()
+    def there_is_one_refill_for_a_need(self) -> None:
+        rows = {row.refill.orderid: row for row in self.archive.refills()}
+        needs = [(row.zone, row.refill.scent) for row in rows.values() if row.is_open]
+        assert len(needs) == len(set(needs))
+        for (sku, orderid), qty in self.tables.lines.items():
+            if is_refill(orderid):
+                assert (rows[orderid].refill.sku, rows[orderid].refill.qty) == (sku, qty)
+        many = Counter((row.zone, row.refill.scent) for row in rows.values())
+        for need in many:
+            if many[need] > self.refills[need]:
+                assert many[need] == 1 or need in self.loaded, "no vials have come since the last"
+                self.loaded.discard(need)
+        self.refills = many
+
+    @invariant()
+    def nothing_is_open_in_a_panic(self) -> None:
+        if self.panicked:
+            assert not any(devices.open(self.now_ms) for devices in self.truth.devices.values())
+
+    def teardown(self) -> None:
+        super().teardown()
+        for devices in () if self.lost_doses else self.truth.devices.values():
+            for seat in devices.seats():
+                breaths = devices.of(seat)
+                minute_s, hour_s = most_s(breaths, 60_000), most_s(breaths, 3_600_000)
+                rounding_s = 1e-6 * len(breaths)
+                assert minute_s <= LIMITS.dose_per_minute_us / US_PER_S + rounding_s
+                assert hour_s <= LIMITS.dose_per_hour_us / US_PER_S + rounding_s

@@ -1,0 +1,31 @@
+"""Whatever is asked of a house, and whatever fails or dies meanwhile, it keeps its promises."""
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.integration.house_on_trial.archives import Archive, MemoryArchive, SqlArchive
+from tests.integration.house_on_trial.histories import HouseHistories
+
+
+class InMemory(HouseHistories):
+    """Over all of a database but the disk, which is fast."""
+
+    def new_archive(self) -> Archive:
+        return MemoryArchive()
+
+
+class OnDisk(HouseHistories):
+    """Over a database on disk."""
+
+    def new_archive(self) -> Archive:
+        return SqlArchive()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("histories", "part"), [(InMemory, 4), (OnDisk, 25)])
+def test_no_history_of_a_house_breaks_a_promise(histories: type[HouseHistories], part: int) -> None:
+    examples = settings().max_examples // part
+    run_state_machine_as_test(
+        histories, settings=settings(max_examples=examples, stateful_step_count=30)
+    )

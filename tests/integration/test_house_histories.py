@@ -23,7 +23,7 @@ class OnDisk(HouseHistories):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("histories", "part"), [(InMemory, 4), (OnDisk, 25)])
+@pytest.mark.parametrize(("histories", "part"), [(InMemory, 8), (OnDisk, 100)])
 def test_no_history_of_a_house_breaks_a_promise(histories: type[HouseHistories], part: int) -> None:
     examples = settings().max_examples // part
     run_state_machine_as_test(

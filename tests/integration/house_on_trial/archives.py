@@ -29,6 +29,8 @@ from tests.stored_stock import read_refills, read_tables, wrong_totals
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+MEMORY = Path("/dev/shm")
+
 Commit: TypeAlias = Callable[[Changes], Awaitable[None]]
 
 
@@ -96,7 +98,8 @@ class SqlArchive:
     """A database on disk."""
 
     def __init__(self) -> None:
-        self._directory = TemporaryDirectory()
+        # In memory where that can be: it is no power that fails here, and a disk takes its time.
+        self._directory = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self._path = Path(self._directory.name) / "house.db"
 
     @asynccontextmanager

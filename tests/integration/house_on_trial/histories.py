@@ -1,39 +1,34 @@
-"""Histories of a house, and what must hold at every moment of them.
+"""Histories of a house.
 
 Whatever is asked goes through its real parts, and any of them may fail meanwhile: a zone, a
 product, the disk, or the whole server, of which only what is on disk is left.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
 import trio
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from scentrt.actors.messages import CancelCue, Stop, TakeCue
 from scentrt.actors.refills import LAST_RETRY_S
 from scentrt.actors.vial_desk import Load, Unload
 from scentrt.domain.cues import Cue, CueKey, OwnerId, Scent, SeatId, ZoneId
 from scentrt.domain.decisions import Refusal, Refused
-from scentrt.domain.doses import US_PER_S
 from scentrt.domain.names import BatchRef, OrderId, Sku
-from scentrt.domain.refills import RefillStatus, ZoneRefill
-from scentrt.domain.vials import DEFAULT_LOW, Place, Whereabouts
+from scentrt.domain.vials import Whereabouts
 from scentrt.errors import ActorCrashed
 from scentrt.service_layer.changes import LineKey
 from tests.integration.house_on_trial.attempts import (
     BREEZE,
-    CATALOGUE,
     ECO,
     FOREST,
     PINE,
     SEA,
     ZONES,
     A,
-    Attempt,
     B,
     allocating,
     cancelling,
@@ -43,17 +38,14 @@ from tests.integration.house_on_trial.attempts import (
     unloading,
 )
 from tests.integration.house_on_trial.house import Poison, Step, When
-from tests.integration.house_on_trial.model import is_refill
+from tests.integration.house_on_trial.judge import JudgedHouse
 from tests.integration.house_on_trial.trial import (
-    LIMITS,
     Bug,
     Death,
-    HouseOnTrial,
     Outage,
     Trouble,
     ZonesCrash,
 )
-from tests.unit.promises import most_s
 
 GAME = OwnerId("s-game")
 FIRST = OrderId("o-0")
@@ -135,15 +127,12 @@ def seats_of(zone: ZoneId, numbers: tuple[int, ...] | None) -> tuple[SeatId, ...
     return tuple(SeatId(f"{zone}-1-{n}") for n in numbers if n <= ZONES[zone].seats_per_row)
 
 
-class HouseHistories(HouseOnTrial):
+class HouseHistories(JudgedHouse):
     """A house, and everything that is asked of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cues = 0
-        # How many refills there were for a need, and where vials have been loaded since the last.
-        self.refills: Counter[tuple[ZoneId, Scent]] = Counter()
-        self.loaded: set[tuple[ZoneId, Scent]] = set()
 
     @initialize(stocked=st.sampled_from([True, True, True, False]), show=shows)
     def open_the_doors(self, stocked: bool, show: list[Asked]) -> None:
@@ -243,13 +232,6 @@ class HouseHistories(HouseOnTrial):
     def ask_once_more(self, trouble: Trouble) -> None:
         assert self.last is not None
         self.attempt(self.last, trouble)
-
-    def perform(self, attempt: Attempt, trouble: Trouble) -> object:
-        before = self.facts.seated.keys()
-        outcome = super().perform(attempt, trouble)
-        for place in self.facts.seated.keys() - before:
-            self.loaded.add((place.zone, CATALOGUE.scent(self.facts.seated[place][0])))
-        return outcome
 
     # The theatre
 
@@ -361,92 +343,4 @@ class HouseHistories(HouseOnTrial):
         """Then every need is known and looked after."""
         self.mend()
         self.run(self.pass_time, 3 * LAST_RETRY_S)
-        open_ones: dict[tuple[ZoneId, Scent], ZoneRefill] = {}
-        for row in self.archive.refills():
-            if row.is_open:
-                open_ones[row.zone, row.refill.scent] = row
-                assert row.refill.status is not RefillStatus.WANTED
-                if row.refill.status is RefillStatus.OUT_OF_STOCK:
-                    for kind in CATALOGUE.of_scent(row.refill.scent):
-                        assert all(room < row.refill.qty for room in self.rooms(kind.sku))
-        for zone in ZONES.values():
-            for supply in self.run(self.house.page, zone.id).supply:
-                need = open_ones.get((zone.id, supply.scent))
-                slots = zone.seats_per_row * zone.slots.count(supply.scent)
-                if need is None:
-                    assert not supply.is_below(DEFAULT_LOW)
-                else:
-                    assert not need.is_met_by(supply, slots, DEFAULT_LOW)
-
-    def rooms(self, sku: Sku) -> list[int]:
-        """Return how many each batch of a product has that are not allocated."""
-        tables = self.tables
-        rooms = {ref: batch.qty for ref, batch in tables.batches.items() if batch.sku == sku}
-        for key, ref in tables.allocations.items():
-            if key[0] == sku:
-                rooms[ref] -= tables.lines[key]
-        return list(rooms.values())
-
-    # What must hold
-
-    @invariant()
-    def every_vial_of_a_batch_is_in_stock_in_a_seat_or_used_up(self) -> None:
-        tables = self.tables
-        taken = Counter((each.vial.sku, each.orderid) for each in tables.vials.values())
-        assert all(many <= tables.lines[key] for key, many in taken.items())
-        held: Counter[BatchRef] = Counter()
-        for key, ref in tables.allocations.items():
-            held[ref] += tables.lines[key] - taken[key]
-        out = Counter(each.vial.batchref for each in tables.vials.values())
-        for ref, (_, qty) in self.facts.batches.items():
-            assert held[ref] + out[ref] <= qty
-        places = [*tables.allocations, *tables.back_orders]
-        assert Counter(places) == Counter(dict.fromkeys(tables.lines, 1))
-
-    @invariant()
-    def the_zones_know_which_vials_they_have_and_what_is_in_them(self) -> None:
-        seated = {}
-        for zone in ZONES:
-            page = self.run(self.house.page, zone)
-            for seat, _ in page.seats:
-                for slot in seat.slots:
-                    left_us = slot.left_us(self.now_ms)
-                    if slot.vial is not None and slot.vial.id is not None and left_us is not None:
-                        seated[Place(zone, seat.id, slot.number)] = slot.vial.id
-                        self.truth.see(slot.vial.id, left_us, self.now_ms)
-        self.truth.follow(self.tables, self.now_ms, self.came_ms)
-        assert seated == {
-            each.vial.place: id
-            for id, each in self.tables.vials.items()
-            if each.whereabouts is Whereabouts.SEATED
-        }
-
-    @invariant()
-    def there_is_one_refill_for_a_need(self) -> None:
-        rows = {row.refill.orderid: row for row in self.archive.refills()}
-        needs = [(row.zone, row.refill.scent) for row in rows.values() if row.is_open]
-        assert len(needs) == len(set(needs))
-        for (sku, orderid), qty in self.tables.lines.items():
-            if is_refill(orderid):
-                assert (rows[orderid].refill.sku, rows[orderid].refill.qty) == (sku, qty)
-        many = Counter((row.zone, row.refill.scent) for row in rows.values())
-        for need in many:
-            if many[need] > self.refills[need]:
-                assert many[need] == 1 or need in self.loaded, "no vials have come since the last"
-                self.loaded.discard(need)
-        self.refills = many
-
-    @invariant()
-    def nothing_is_open_in_a_panic(self) -> None:
-        if self.panicked:
-            assert not any(devices.open(self.now_ms) for devices in self.truth.devices.values())
-
-    def teardown(self) -> None:
-        super().teardown()
-        for devices in () if self.lost_doses else self.truth.devices.values():
-            for seat in devices.seats():
-                breaths = devices.of(seat)
-                minute_s, hour_s = most_s(breaths, 60_000), most_s(breaths, 3_600_000)
-                rounding_s = 1e-6 * len(breaths)
-                assert minute_s <= LIMITS.dose_per_minute_us / US_PER_S + rounding_s
-                assert hour_s <= LIMITS.dose_per_hour_us / US_PER_S + rounding_s
+        self.judge_needs()

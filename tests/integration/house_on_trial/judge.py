@@ -89,7 +89,7 @@ class JudgedHouse(HouseOnTrial):
                     if slot.vial is not None and slot.vial.id is not None and left_us is not None:
                         seated[Place(zone, seat.id, slot.number)] = slot.vial.id
                         self.truth.see(slot.vial.id, left_us, self.now_ms)
-        self.truth.follow(self.tables, self.now_ms, self.came_ms)
+        self.truth.follow(self.tables, self.now_ms, self.now_ms, self.house.came_ms)
         assert seated == {
             each.vial.place: id
             for id, each in self.tables.vials.items()

@@ -1,7 +1,7 @@
 """What must be true of a house: what its stock has promised, and what is really in its vials."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -116,10 +116,14 @@ class Truth:
         self,
         tables: Tables,
         from_ms: float,
-        came_ms: Callable[[VialId], float],
+        now_ms: float,
+        came_ms: Mapping[VialId, float],
         to: Whereabouts | None = None,
     ) -> None:
-        """See what has become of the vials since `from_ms`: some may have been unloaded `to`."""
+        """See what has become of the vials since `from_ms`: some may have been unloaded `to`.
+
+        Those that are new in their places came there when that was told, or else by now.
+        """
         assert self.vials.keys() <= tables.vials.keys(), "no vial is forgotten"
         for id, taken in tables.vials.items():
             known = self.vials.setdefault(id, Cartridge(taken))
@@ -134,7 +138,10 @@ class Truth:
                     assert taken == before, "what is away stays as it is"
                 self.judge(known, taken.vial.left_us, FOREVER)
             elif not known.stays or known.stays[-1].to_ms < FOREVER:
-                known.stays.append(Stay(taken.vial.place, came_ms(id)))
+                told_ms = came_ms.get(id, now_ms)  # of an earlier time, where nobody was told now
+                known.stays.append(
+                    Stay(taken.vial.place, told_ms if told_ms >= from_ms else now_ms)
+                )
             else:
                 assert taken.vial.place == before.vial.place
 

@@ -10,7 +10,6 @@ from hypothesis.stateful import RuleBasedStateMachine
 from trio.testing import MockClock
 
 from scentrt.domain.doses import US_PER_S, Limits
-from scentrt.domain.vials import VialId
 from scentrt.errors import ActorCrashed, ScentError, StockError, StoreUnavailable
 from tests.integration.house_on_trial.archives import Archive
 from tests.integration.house_on_trial.attempts import NOTHING_DONE, PLAN, Attempt, Build
@@ -229,14 +228,10 @@ class HouseOnTrial(RuleBasedStateMachine):
                 possible = attempt.after[-1:]
         self.facts = Facts.of(self.tables)
         assert self.facts in possible
-        self.truth.follow(self.tables, began_ms, self.came_ms, attempt.to)
+        self.truth.follow(self.tables, began_ms, self.now_ms, self.house.came_ms, attempt.to)
         if attempt.to is not None and outcome is not NOBODY_KNOWS:
             self.truth.overlook(attempt.places, began_ms)
         return outcome
-
-    def came_ms(self, vial: VialId) -> float:
-        """Return when a vial that is new in its place came there."""
-        return self.house.came_ms.get(vial, self.now_ms)
 
     async def carried_out(self, attempt: Attempt, trouble: Trouble) -> object:
         house, outcomes = self.house, list[object]()

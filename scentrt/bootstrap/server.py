@@ -241,45 +241,46 @@ async def open_server(
                 _running(clerk.run),
                 trio.open_nursery() as doors,
                 trio.open_nursery() as linking,
+                trio.open_nursery() as rooms,
             ):
+                rooms.start_soon(fanout.run)
+                rooms.start_soon(hear_redis, settings.redis, stock.bus)
+                for actor in actors.values():
+                    rooms.start_soon(supervise, actor.mailbox, actor.run)
+                for actor in actors.values():
+                    await actor.opened.wait()
+                # Only now, or a zone that opens stops devices that their links have stopped.
                 for dispensers in linked.values():
                     linking.start_soon(dispensers.run)
-                async with trio.open_nursery() as rooms:
-                    rooms.start_soon(fanout.run)
-                    rooms.start_soon(hear_redis, settings.redis, stock.bus)
-                    for actor in actors.values():
-                        rooms.start_soon(supervise, actor.mailbox, actor.run)
-                    for actor in actors.values():
-                        await actor.opened.wait()
-                    await doors.start(gateway.run, [listener_of(gateway_socket)])
-                    doors.start_soon(
-                        serve_http,
-                        app,
-                        listener_of(http_socket),
-                        stopping,
-                        metrics.count_refusal,
+                await doors.start(gateway.run, [listener_of(gateway_socket)])
+                doors.start_soon(
+                    serve_http,
+                    app,
+                    listener_of(http_socket),
+                    stopping,
+                    metrics.count_refusal,
+                )
+                try:
+                    yield Server(
+                        gateway_url=url_of("ws", gateway_socket) + "/",
+                        http_url=url_of("http", http_socket),
+                        house=house,
+                        clock=clock,
+                        gateway=gateway,
+                        fanout=fanout,
+                        actors=actors,
+                        memory=memory,
+                        linked=linked,
+                        stock=stock,
+                        vials=vials,
+                        refills=clerk,
+                        seats=seats,
                     )
-                    try:
-                        yield Server(
-                            gateway_url=url_of("ws", gateway_socket) + "/",
-                            http_url=url_of("http", http_socket),
-                            house=house,
-                            clock=clock,
-                            gateway=gateway,
-                            fanout=fanout,
-                            actors=actors,
-                            memory=memory,
-                            linked=linked,
-                            stock=stock,
-                            vials=vials,
-                            refills=clerk,
-                            seats=seats,
-                        )
-                    finally:
-                        gateway.stop()
-                        stopping.set()
-                        rooms.cancel_scope.cancel()
-                        linking.cancel_scope.cancel()
+                finally:
+                    gateway.stop()
+                    stopping.set()
+                    rooms.cancel_scope.cancel()
+                    linking.cancel_scope.cancel()
 
 
 @asynccontextmanager

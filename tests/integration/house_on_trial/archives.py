@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, Self, TypeAlias, TypeVar, TypeVarTuple
+from unittest.mock import patch
 
 import trio
 
@@ -104,12 +105,14 @@ class SqlArchive:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Shelves]:
-        async with AioInTurn() as aio, open_store(aio, self._path) as store:
+        # Else the mock clock would jump while SQLite writes, as it would with an asyncio thread.
+        with patch.object(trio.to_thread, "run_sync", _in_turn):
+            async with AioInTurn() as aio, open_store(aio, self._path) as store:
 
-            def new_unit(commit: Commit) -> SqlAlchemyUnitOfWork:
-                return SqlAlchemyUnitOfWork(store, Outlets(), commit)
+                def new_unit(commit: Commit) -> SqlAlchemyUnitOfWork:
+                    return SqlAlchemyUnitOfWork(store, Outlets(), commit)
 
-            yield Shelves(store, SqlRefillStore(store), SqlAlchemyViews(store), new_unit)
+                yield Shelves(store, SqlRefillStore(store), SqlAlchemyViews(store), new_unit)
 
     def tables(self) -> Tables:
         assert wrong_totals(self._path) == []
@@ -120,6 +123,11 @@ class SqlArchive:
 
     def discard(self) -> None:
         self._directory.cleanup()
+
+
+async def _in_turn(call: Callable[[], T], *, limiter: trio.CapacityLimiter) -> T:
+    async with limiter:
+        return call()
 
 
 class AioInTurn(AioThread):

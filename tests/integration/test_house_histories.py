@@ -4,22 +4,20 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.integration.house_on_trial.archives import Archive, MemoryArchive, SqlArchive
+from tests.integration.house_on_trial.archives import MemoryArchive, SqlArchive
 from tests.integration.house_on_trial.histories import HouseHistories
 
 
 class InMemory(HouseHistories):
     """Over all of a database but the disk, which is fast."""
 
-    def new_archive(self) -> Archive:
-        return MemoryArchive()
+    archive_type = MemoryArchive
 
 
 class OnDisk(HouseHistories):
     """Over a database on disk."""
 
-    def new_archive(self) -> Archive:
-        return SqlArchive()
+    archive_type = SqlArchive
 
 
 @pytest.mark.soak

@@ -17,7 +17,7 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    QueuePool,
+    NullPool,
     bindparam,
     create_engine,
     delete,
@@ -125,7 +125,7 @@ class SqlTheatreStore(SqlReader):
     always known.
 
     Args:
-      writing: what writes, with one connection.
+      writing: what writes, with one connection, which it opens for its first transaction.
       loading: what reads that which is decided about.
       looking: what reads for those who only look.
     """
@@ -135,6 +135,7 @@ class SqlTheatreStore(SqlReader):
     ) -> None:
         super().__init__(aio, loading, looking)
         self._writing = writing
+        self._connection: Connection | None = None  # of the one that writes, once it has
         self._one_writer = trio.CapacityLimiter(1)
         self._next_vial_id = 0  # not known yet; nobody else gives vials their ids
 
@@ -188,10 +189,13 @@ class SqlTheatreStore(SqlReader):
         """
 
         # From its beginning to its end in one thread: to cross over to another one for each
-        # statement, and back, costs more than all that SQLite does.
+        # statement, and back, costs more than all that SQLite does. And on a connection that stays
+        # open: to fetch it from a pool and bring it back would be a sixth of a commit's work.
         def call() -> None:
-            with self._writing.begin() as connection:
-                write(connection, *args, **kwargs)
+            if self._connection is None:
+                self._connection = self._writing.connect()
+            with self._connection.begin():
+                write(self._connection, *args, **kwargs)
 
         if self._closed:
             raise StoreUnavailable("the database has been closed")
@@ -206,8 +210,13 @@ class SqlTheatreStore(SqlReader):
     async def aclose(self) -> None:
         """Close the connections, for good; shielded, and safe to repeat."""
         await super().aclose()
+
+        def close() -> None:
+            if self._connection is not None:
+                self._connection.close()
+
         with trio.CancelScope(shield=True):  # the last to go is the one that may tidy the files up
-            await trio.to_thread.run_sync(self._writing.dispose, limiter=self._one_writer)
+            await trio.to_thread.run_sync(close, limiter=self._one_writer)
 
 
 def _write(connection: Connection, writes: Writes) -> None:
@@ -285,9 +294,7 @@ def sqlite_url(database: str | Path) -> URL:
 def _writing_engine(url: URL, busy_s: float) -> Engine:
     engine = create_engine(
         url,
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
+        poolclass=NullPool,
         connect_args={
             # How the driver begins a transaction with its first write: having the lock from the
             # start, so that it cannot fail half-way for want of it.

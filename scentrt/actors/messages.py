@@ -32,8 +32,8 @@ class SetLevel(Message[None]):
 
 
 @dataclass(frozen=True, slots=True)
-class CancelCue(Message[int]):
-    """Cancel a cue; the answer is how many sprays were stopped."""
+class CancelCue(Message[int | None]):
+    """Cancel a cue; the answer is how many sprays were stopped, None where it is not known."""
 
     key: CueKey
     asked_ms: float

@@ -130,15 +130,19 @@ class Zone:
                 )
         self._levels.advance(now_ms)
 
-    def cancel(self, key: CueKey, asked_ms: float, now_ms: float) -> int:
-        """Unschedule a cue, or stop what of it runs; return how many sprays were stopped."""
+    def cancel(self, key: CueKey, asked_ms: float, now_ms: float) -> int | None:
+        """Unschedule a cue, or stop what of it runs; return how many sprays were stopped.
+
+        None where no such cue has come, or so long ago that it is forgotten.
+        """
+        known = self._agenda.answer(key, now_ms)
         self._agenda.drop(key, now_ms)
         self._stops.cancel(key, asked_ms, now_ms)
         stopped = self._halts.where(
             lambda run: run.cue == key, self._seating.present, Ended.CANCELLED, now_ms
         )
         self._bulletin.withdraw(cue=key)
-        return stopped
+        return None if known is None else stopped
 
     def give_back(self, key: CueKey, seats: Iterable[SeatId], now_ms: float) -> None:
         """Undo what is counted of a cue at seats that it surely has not reached; see `Sprays`."""

@@ -127,6 +127,23 @@ async def test_a_cue_that_waits_is_unscheduled_by_cancel(house: House) -> None:
         assert sprays(house) == 1
 
 
+async def test_a_cue_that_waits_can_be_cancelled_however_many_came_since(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "REMEMBERED_CUES", 10)
+    async with enter(house.gateway_url) as client:
+        due = await client.now() + 300
+        await client.cue("tomorrow", to={"all": True}, at=due)
+        for n in range(20):
+            await client.cue(n, to=SEAT, at=due + 3_600_000)
+        for _ in range(2):
+            reply = await client.ask("cancel", id=3, cue="tomorrow")
+            assert reply == {"type": "cancelled", "re": 3, "cue": "tomorrow", "stopped": 0}
+        await client.cue("later", to=SEAT, at=due + 20, ttl_ms=5000, report=True)
+        await client.hear("report")
+        assert sprays(house) == 1
+
+
 async def test_a_cue_that_is_over_can_be_cancelled_to_no_effect(house: House) -> None:
     async with enter(house.gateway_url) as client:
         await client.cue("c", duration_ms=1)

@@ -255,10 +255,21 @@ def test_a_cue_that_is_over_cannot_be_cancelled_any_more() -> None:
     assert venue.heard(ScentEnded) == []
 
 
+def test_a_cue_is_known_to_be_cancelled_while_it_waits_and_as_long_as_it_may_come_again() -> None:
+    venue = Venue(SEA)
+    venue.cue("c", due=2 * REMEMBERED_MS)
+    venue.at(2 * REMEMBERED_MS - 1)
+    assert venue.cancel("c") == 0
+    venue.at(3 * REMEMBERED_MS - 1)
+    assert venue.cancel("c") == 0
+    venue.at(3 * REMEMBERED_MS)
+    assert venue.cancel("c") is None
+
+
 def test_a_cancel_concerns_its_own_cue_alone() -> None:
     venue = Venue(SEA)
     venue.cue("c", by=GAME)
-    assert venue.cancel("c", by=FILM) == 0
+    assert venue.cancel("c", by=FILM) is None
     assert len(venue.open()) == 1
 
 

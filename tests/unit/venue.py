@@ -127,8 +127,10 @@ class Venue:
         with self.acting():
             self.zone.level(level, self.clock)
 
-    def cancel(self, id: str | int, *, by: OwnerId = GAME, asked: float | None = None) -> int:
-        """Cancel a cue."""
+    def cancel(
+        self, id: str | int, *, by: OwnerId = GAME, asked: float | None = None
+    ) -> int | None:
+        """Cancel a cue; None where the zone knows none of this name."""
         asked = self.now if asked is None else asked
         with self.acting():
             return self.zone.cancel(CueKey(by, id), NOON + asked, self.clock)

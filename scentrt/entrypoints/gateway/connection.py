@@ -245,14 +245,17 @@ class Connection:
 
     def _cancel(self, message: hear.CancelCue, received_ms: float) -> None:
         known = self.session.cue(message.cue, self._clock.now_ms())
-        if known is None:
-            raise Refusal("unknown-cue", f"this session has sent no cue {message.cue!r}")
         key = CueKey(self.session.id, message.cue)
 
-        def answer(stopped: int) -> say.Cancelled:
-            return say.Cancelled(re=message.id, cue=message.cue, stopped=stopped)
+        def answer(stopped: list[int]) -> say.ServerMessage:
+            if known is None and not stopped:
+                problem = f"this session has sent no cue {message.cue!r}"
+                return say.Error(re=message.id, code="unknown-cue", message=problem)
+            return say.Cancelled(re=message.id, cue=message.cue, stopped=sum(stopped))
 
-        self._count(known.zones, lambda _: CancelCue(key, received_ms), answer)
+        # One that is for tomorrow may be forgotten here, and wait in its zones all the same.
+        zones = self._house.zones.keys() if known is None else known.zones
+        self._count(zones, lambda _: CancelCue(key, received_ms), answer)
 
     def _level(self, message: hear.SetLevel, received_ms: float) -> None:
         target = message.to.target()
@@ -281,7 +284,7 @@ class Connection:
         self._count(
             parts.keys(),
             lambda zone: Stop(owner, parts[zone], received_ms),
-            lambda stopped: say.Stopped(re=message.id, stopped=stopped),
+            lambda stopped: say.Stopped(re=message.id, stopped=sum(stopped)),
         )
 
     async def _release(self, id: str | int) -> None:
@@ -352,18 +355,18 @@ class Connection:
     def _count(
         self,
         zones: Collection[ZoneId],
-        message: Callable[[ZoneId], Message[int]],
-        answer: Callable[[int], say.ServerMessage],
+        message: Callable[[ZoneId], Message[T]],
+        answer: Callable[[list[int]], say.ServerMessage],
     ) -> None:
-        """Stop something in some zones, and answer with how many sprays that stopped.
+        """Stop something in some zones, and answer with how many sprays that stopped in each.
 
         A zone that crashes meanwhile has closed its dispensers, so it counts as done.
         """
 
-        def done(counts: dict[ZoneId, int | ActorError]) -> None:
-            self.tell(answer(sum(n for n in counts.values() if isinstance(n, int))))
+        def done(counts: dict[ZoneId, T | ActorError]) -> None:
+            self.tell(answer([count for count in counts.values() if isinstance(count, int)]))
 
-        collector = Collector[int](len(zones), done)
+        collector = Collector[T](len(zones), done)
         for zone in zones:
             self._request(zone, message(zone), collector, urgent=True)
 

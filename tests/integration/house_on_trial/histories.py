@@ -276,8 +276,11 @@ class HouseHistories(JudgedHouse):
             stop = Stop(None, None, now_ms)
             cancel = CancelCue(CueKey(GAME, self.cues), now_ms)
             for zone in asked.to:
-                message = stop if asked.stop is Stop else cancel
-                await self.house.actors[zone].ref.ask(message, urgent=True)
+                ref = self.house.actors[zone].ref
+                if asked.stop is Stop:
+                    await ref.ask(stop, urgent=True)
+                else:
+                    await ref.ask(cancel, urgent=True)
             await self.settled()
 
     def cue(self, zone: ZoneId, asked: Asked) -> Cue:

@@ -56,6 +56,18 @@ async def test_a_level_that_goes_on_is_told_of_once(house: House) -> None:
         await client.hear_nothing_of("level-state")
 
 
+async def test_a_level_for_everybody_is_told_of_once_although_nobody_wears_goggles(
+    house: House,
+) -> None:
+    everybody: Message = {"all": True}
+    async with enter(house.gateway_url) as client:
+        for _ in range(10):
+            await client.say("level", **level(0.01, to=everybody, ttl_ms=50))
+            for state in ("active", "ended"):
+                assert (await client.hear("level-state"))["state"] == state
+        await client.hear_nothing_of("level-state")
+
+
 async def test_a_level_ends_when_its_ttl_passes_without_a_newer_one(house: House) -> None:
     async with enter(house.gateway_url) as client:
         begun = await client.now()

@@ -270,6 +270,8 @@ class Connection:
             if self.session.level_changed(key, None, _code_of(error)) is not None:
                 raise
             return
+        if message.intensity > 0:
+            self.session.level_sent(key, len(parts))
         for zone, seats in parts.items():
             level = Level(key, message.intensity, received_ms, message.ttl_ms, seats)
             with suppress(ActorError):  # the next frame brings a newer one

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from scentrt.domain.cues import LevelKey, OwnerId, ZoneId
 from scentrt.domain.events import ACTIVE, ENDED, LevelChanged
+from scentrt.domain.seats import Skip
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.messages import Role, To
 
@@ -23,6 +24,8 @@ second later, and waits for the database longer."""
 
 MOST_LEVELS: Final = 10_000
 """Levels that one session may hold at once; a frame of a game has some dozens."""
+
+_LEAST_TELLING: Final[tuple[str, ...]] = (Skip.NO_SUCH_SCENT, Skip.OFFLINE)
 
 
 @dataclass(slots=True)
@@ -42,17 +45,32 @@ class KnownCue:
 
 @dataclass(slots=True)
 class KnownLevel:
-    """What its zones, and then the sender, were told to become of a level."""
+    """What becomes of a level in each of its `zones`, so many, and what its sender was told."""
 
+    zones: int = 0
     by_zone: dict[ZoneId, str] = field(default_factory=dict)
     told: str = ""
 
-    def state(self) -> str:
-        """Return the state of the whole: active where it is so anywhere."""
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended in all its zones, so that nothing more will be said of it."""
         states = self.by_zone.values()
-        if ACTIVE in states:
+        return len(states) >= self.zones and all(state == ENDED for state in states)
+
+    def state_after(self, news: str) -> str | None:
+        """Return the state of the whole after a zone's news; None where that is not known yet.
+
+        It is active where it is so anywhere. Where it ends and is active nowhere, it has ended:
+        zones that had nothing of it will say so, too. Otherwise it is known when all zones have
+        said why nothing of it is sprayed, and the best reason is that of those who could.
+        """
+        if ACTIVE in self.by_zone.values():
             return ACTIVE
-        return next((state for state in states if state != ENDED), ENDED)
+        if news == ENDED:
+            return ENDED
+        if len(self.by_zone) < self.zones:
+            return None
+        return max((state for state in self.by_zone.values() if state != ENDED), key=_telling)
 
 
 class Session:
@@ -100,30 +118,38 @@ class Session:
         """Forget a cue that was not taken, so that its id may be tried again."""
         self._cues.pop(id, None)
 
+    def level_sent(self, key: LevelKey, zones: int) -> None:
+        """Note that so many zones will say what becomes of a level, each when that changes."""
+        self._level(hash(key)).zones = zones
+
     def level_changed(self, key: LevelKey, zone: ZoneId | None, state: str) -> str | None:
         """Note what becomes of a level in a zone (None: in none, since it was refused).
 
         Return what its sender is to be told, or None where that is nothing new.
         """
         hashed = hash(key)
-        known = self._levels.get(hashed)
-        if known is None:
-            if state == ENDED:
-                return None
-            known = self._levels[hashed] = KnownLevel()
-            if len(self._levels) > MOST_LEVELS:
-                self._levels.popitem(last=False)
+        if state == ENDED and hashed not in self._levels:
+            return None
+        known = self._level(hashed)
         if zone is None:
-            whole = state
+            whole: str | None = state
         else:
             known.by_zone[zone] = state
-            whole = known.state()
-        if whole == ENDED:
-            del self._levels[hashed]
-        if whole == known.told:
+            whole = known.state_after(state)
+            if known.is_over:
+                del self._levels[hashed]
+        if whole in (None, known.told):
             return None
         known.told = whole
         return whole
+
+    def _level(self, hashed: int) -> KnownLevel:
+        known = self._levels.get(hashed)
+        if known is None:
+            known = self._levels[hashed] = KnownLevel()
+            if len(self._levels) > MOST_LEVELS:
+                self._levels.popitem(last=False)
+        return known
 
 
 class Sessions:
@@ -167,6 +193,12 @@ class Sessions:
             if state is not None:
                 to = To.of(level.target)
                 session.tell(say.LevelState(scent=level.scent, to=to, state=state))
+
+
+def _telling(reason: str) -> tuple[int, str]:
+    """Return how much a reason tells, least that of a zone that does not have the scent at all."""
+    rank = _LEAST_TELLING.index(reason) if reason in _LEAST_TELLING else len(_LEAST_TELLING)
+    return rank, reason
 
 
 def _to_nobody(_: say.ServerMessage) -> None:

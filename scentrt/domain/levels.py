@@ -121,6 +121,16 @@ class Levels:
             if standing.places and not any(standing.key in slot.parts for slot in standing.places):
                 self.end(standing.key, now_ms)
 
+    def lose(self, seat: Seat, now_ms: float) -> None:
+        """Tell the senders of those levels that nobody has any more who can be reached.
+
+        A level stands on until it ends, and is told of again when there is somebody.
+        """
+        for standing in self._standing.values():
+            seats = standing.places.values()
+            if seat in seats and not any(each.online for each in seats):
+                self._tell(standing, Skip.OFFLINE, 0.0, now_ms)
+
     def advance(self, now_ms: float) -> None:
         """End the levels whose time is up."""
         while self._heap and self._heap[0][0] <= now_ms:

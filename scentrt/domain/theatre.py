@@ -308,6 +308,7 @@ class Zone:
         seat = self._seating.get(id)
         if seat is not None and seat.online:
             self._seating.leave(seat)
+            self._levels.lose(seat, now_ms)
             self._bulletin.changed(Change.SEAT_OFFLINE, id, now_ms)
 
     def connect(self, id: SeatId, now_ms: float, *, online: bool) -> None:
@@ -320,6 +321,7 @@ class Zone:
             self._close_all(seat, now_ms)
         else:
             seat.lose(now_ms)
+            self._levels.lose(seat, now_ms)
         change = Change.SEAT_ONLINE if online else Change.SEAT_OFFLINE
         self._bulletin.changed(change, id, now_ms)
 

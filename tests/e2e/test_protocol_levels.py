@@ -178,8 +178,9 @@ async def test_a_level_is_offline_once_its_goggles_have_left(house: House) -> No
     async with enter(house.gateway_url) as client:
         async with enter(house.gateway_url, "goggles", "player-7"):
             await hold(client, to=to)
-        await client.say("level", **level(0.1, to=to))
         assert (await client.hear("level-state"))["state"] == "offline"
+        await client.say("level", **level(0.1, to=to))
+        await client.hear_nothing_of("level-state")
 
 
 async def test_a_panic_refuses_levels_until_it_is_over(house: House) -> None:

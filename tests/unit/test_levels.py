@@ -205,6 +205,19 @@ def test_a_level_that_is_refused_stands_on_whatever_is_set_or_stopped_elsewhere(
     assert states(venue) == []
 
 
+def test_a_level_is_offline_when_the_last_of_its_seats_is_not_with_its_next_value() -> None:
+    venue = Venue(SEA, seats=2)
+    venue.level(0.5, ttl=5_000)
+    venue.connect(A1, online=False)
+    assert states(venue) == [ACTIVE]
+    venue.connect(A2, online=False)
+    assert states(venue) == ["offline"]
+    venue.connect(A2, online=True)
+    venue.level(0.5, ttl=5_000)
+    venue.at(5_000)
+    assert states(venue) == [ACTIVE, ENDED]
+
+
 def test_a_level_for_nobody_is_offline() -> None:
     venue = Venue(SEA, seats=0)
     venue.level(0.5)

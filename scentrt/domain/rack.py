@@ -86,6 +86,9 @@ class Rack:
         self._changed: set[VialId] = set()
         self._untold: set[VialId] = set()
         self._uncounted: set[VialId] = set()
+        # What was left in those that have gone and were to be told: until they are put away, they
+        # still stand here for whoever reads what is stored.
+        self._parting: list[VialLevel] = []
         # Those whose scent is not the planned one of their slot.
         self._misfits: dict[VialId, _Standing] = {}
         # By scent that is low, what its vials could hold when it became so.
@@ -213,6 +216,8 @@ class Rack:
 
     def _remove(self, id: VialId, now_ms: float) -> _Standing:
         standing = self._standing.pop(id)
+        if standing.vial.left_us != standing.told_us:
+            self._parting.append(VialLevel(id, standing.loaded.place, standing.vial.left_us))
         self._watched = None
         self._doubts.pop(id, None)
         self._misfits.pop(id, None)
@@ -235,9 +240,9 @@ class Rack:
     # What is left
 
     def take_levels(self) -> tuple[VialLevel, ...]:
-        """Return the levels that have changed since the last time."""
+        """Return the levels that have changed since the last time, also of vials that have gone."""
         self._note_changed()
-        levels = []
+        levels, self._parting = self._parting, []
         for id in self._untold:
             standing = self._standing.get(id)
             if standing is not None and standing.vial.left_us != standing.told_us:

@@ -194,6 +194,20 @@ class TestComingAndGoing:
             assert stage.dispensers.open == {(other, 0) for other in stage.seats if other != seat}
             assert (await left_s(stage))[2] is None
 
+    async def test_a_crash_costs_a_vial_nothing_that_is_out_and_not_yet_put_away(
+        self, stage: Stage, autojump_clock: MockClock
+    ) -> None:
+        """Until it is put away the stock says that it stands there, and so does the zone again."""
+        async with stage.play():
+            await stage.targets(stage.cue(1, duration_ms=4_000, seats=stage.seats[:1]))
+            await trio.sleep(1.5)
+            await stage.targets(stage.cue(2, duration_ms=300, seats=stage.seats[1:2]))
+            await trio.sleep(0.3)
+            out = await stage.ref.ask(TakeVials(tuple((seat, 0) for seat in stage.seats)))
+            assert [vial.left_us / US_PER_S for vial in out] == [98.2, 99.7, 100, 100, 100, 100]
+            await stage.crash()
+            assert await left_s(stage) == [98.2, 99.7, 100, 100, 100, 100]
+
     async def test_a_vial_that_comes_twice_comes_once_also_over_a_crash(
         self, stage: Stage, autojump_clock: MockClock
     ) -> None:

@@ -75,7 +75,7 @@ class HouseOnTrial(RuleBasedStateMachine):
         self.archive = self.archive_type()
         self.truth = Truth(zone.id for zone in PLAN.zones)
         self.facts = Facts()
-        self.now_ms = 0.0
+        self.now_ms = self.asked_ms = 0.0
         self.elapsed_s = 0.0
         self.last: Build | None = None  # what was asked last
         self.panicked: bool | None = False  # None: nobody knows
@@ -140,11 +140,20 @@ class HouseOnTrial(RuleBasedStateMachine):
 
     def safe_ms(self) -> float:
         """Return until when everything is surely on disk."""
-        began_ms, ended_ms = self.outage_ms
-        if self.house.wire.cut_ms is not None:
-            began_ms, ended_ms = self.house.wire.cut_ms, self.now_ms
+        began_ms, ended_ms = self.outage_by(self.now_ms)
         caught_up = ended_ms + CAUGHT_UP_MS <= self.now_ms
         return (self.now_ms if caught_up else began_ms) - WRITTEN_WITHIN_MS
+
+    def outage_by(self, now_ms: float) -> tuple[float, float]:
+        """Return when the last outage began, and ended: now, if the database is away.
+
+        One before which nobody has caught up with the last is no other one.
+        """
+        began_ms, ended_ms = self.outage_ms
+        cut_ms = self.house.wire.cut_ms
+        if cut_ms is None:
+            return began_ms, ended_ms
+        return began_ms if cut_ms < ended_ms + CAUGHT_UP_MS else cut_ms, now_ms
 
     def learn_of_panic(self) -> None:
         """See whether there is a panic, after a restart."""
@@ -154,9 +163,8 @@ class HouseOnTrial(RuleBasedStateMachine):
 
     def mend(self) -> None:
         """Let the database come back, if it is away."""
-        cut_ms = self.house.wire.cut_ms
-        if cut_ms is not None:
-            self.outage_ms = cut_ms, self.house.clock.now_ms()
+        if self.is_cut:
+            self.outage_ms = self.outage_by(self.house.clock.now_ms())
             self.house.wire.mend()
 
     # What is asked
@@ -202,7 +210,7 @@ class HouseOnTrial(RuleBasedStateMachine):
 
     def perform(self, attempt: Attempt, trouble: Trouble) -> object:
         """Ask for something, and hold what has become of it against what was to be expected."""
-        before, began_ms = self.facts, self.now_ms
+        before = self.facts
         was_cut = self.is_cut or isinstance(trouble, Outage)
         outcome = self.run(self.carried_out, attempt, trouble)
         if isinstance(trouble, Death):
@@ -227,9 +235,9 @@ class HouseOnTrial(RuleBasedStateMachine):
                 possible = attempt.after[-1:]
         self.facts = Facts.of(self.tables)
         assert self.facts in possible
-        self.truth.follow(self.tables, began_ms, self.now_ms, self.house.came_ms, attempt.to)
+        self.truth.follow(self.tables, self.asked_ms, self.now_ms, self.house.came_ms, attempt.to)
         if attempt.to is not None and outcome is not NOBODY_KNOWS:
-            self.truth.overlook(attempt.places, began_ms)
+            self.truth.overlook(attempt.places, self.asked_ms)
         return outcome
 
     async def carried_out(self, attempt: Attempt, trouble: Trouble) -> object:
@@ -255,6 +263,7 @@ class HouseOnTrial(RuleBasedStateMachine):
                 house.wire.cut()
             case Death(writes) if not self.is_cut:
                 house.wire.writes_left = writes
+        self.asked_ms = house.clock.now_ms()  # until then the vials have given what was sprayed
         house.nursery.start_soon(ask)
         match trouble:
             case ZonesCrash(after_s):

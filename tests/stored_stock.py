@@ -90,10 +90,17 @@ def read_refills(path: Path) -> list[ZoneRefill]:
     with closing(sqlite3.connect(path)) as connection:
         return [
             ZoneRefill(
-                zone, number, Refill(scent, sku, orderid, qty, RefillStatus(status)), capacity_us
+                zone,
+                number,
+                Refill(scent, sku, orderid, qty, RefillStatus(status)),
+                capacity_us,
+                frozenset(json.loads(vials)),
             )
-            for zone, number, scent, sku, orderid, qty, status, capacity_us in connection.execute(
-                "SELECT zone, number, scent, sku, orderid, qty, status, capacity_us FROM refills"
+            for zone, number, scent, sku, orderid, qty, status, capacity_us, vials in (
+                connection.execute(
+                    "SELECT zone, number, scent, sku, orderid, qty, status, capacity_us, vials "
+                    "FROM refills"
+                )
             )
         ]
 

@@ -195,7 +195,8 @@ Index(
     sqlite_where=vials.c.whereabouts == "seated",
 )
 
-# What zones have ordered by themselves; see `domain.refills`.
+# What zones have ordered by themselves, and the ids of the vials that stood there when the need
+# came; see `domain.refills`.
 refills = Table(
     "refills",
     metadata,
@@ -206,6 +207,7 @@ refills = Table(
     Column("number", Integer, CheckConstraint("number > 0"), nullable=False),
     Column("qty", Integer, CheckConstraint("qty > 0"), nullable=False),
     Column("capacity_us", Integer, CheckConstraint("capacity_us >= 0"), nullable=False),
+    Column("vials", Text, CheckConstraint("json_valid(vials)"), nullable=False),
     Column(
         "status",
         Text,

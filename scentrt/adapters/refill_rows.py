@@ -1,5 +1,7 @@
 """What zones have ordered by themselves, in SQL."""
 
+import json
+
 from sqlalchemy import Connection, and_, bindparam, case, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -8,6 +10,7 @@ from scentrt.adapters.theatre_store import SqlTheatreStore
 from scentrt.domain.cues import Scent, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, orderid_of
+from scentrt.domain.vials import VialId
 
 # Who cancels the order of a refill cancels the refill: it says so by having no line any more.
 _STATUS = case(
@@ -26,6 +29,7 @@ _REFILLS = (
         refills.c.orderid,
         refills.c.qty,
         refills.c.capacity_us,
+        refills.c.vials,
         _STATUS.label("status"),
         allocations.c.batchref,
         batches.c.eta,
@@ -95,6 +99,7 @@ async def read_refills(
                 row.eta,
             ),
             row.capacity_us,
+            frozenset(map(VialId, json.loads(row.vials))),
         )
         for row in await connection.execute(asked)
     )
@@ -118,6 +123,7 @@ def _write(connection: Connection, told: ZoneRefill, instead_of: OrderId | None)
         "number": told.number,
         "qty": refill.qty,
         "capacity_us": told.capacity_us,
+        "vials": json.dumps(sorted(told.vials)),
         "status": refill.status.value,
     }
     if instead_of is None:

@@ -1,7 +1,7 @@
 """The rack: the vials that stand in the slots of a zone, and whether they will last."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scentrt.domain.bulletin import Bulletin
 from scentrt.domain.cues import NO_SCENT, Scent, SeatId
@@ -34,7 +34,7 @@ class _Sum:
 
     left_us: int = 0
     capacity_us: int = 0
-    vials: int = 0
+    vials: set[VialId] = field(default_factory=set)
     low: int = 0
 
 
@@ -91,8 +91,8 @@ class Rack:
         self._parting: list[VialLevel] = []
         # Those whose scent is not the planned one of their slot.
         self._misfits: dict[VialId, _Standing] = {}
-        # By scent that is low, what its vials could hold when it became so.
-        self._low: dict[Scent, int] = {}
+        # By scent that is low, what there was of it when it became so.
+        self._low: dict[Scent, ScentSupply] = {}
         # By vial, how many readings of its device in a row have disagreed.
         self._doubts: dict[VialId, int] = {}
         self.refills: dict[Scent, Refill] = {}
@@ -203,7 +203,7 @@ class Rack:
         slot = seat.equip(slot, vial, self._catalogue.scent(loaded.sku), now_ms)
         total = None if slot.scent == NO_SCENT else self._sums.setdefault(slot.scent, _Sum())
         if total is not None:
-            total.vials += 1
+            total.vials.add(loaded.id)
             total.capacity_us += loaded.capacity_us
         standing = _Standing(loaded, seat, slot, planned, vial, told_us, total)
         self._standing[loaded.id] = standing
@@ -226,7 +226,7 @@ class Rack:
             total.left_us -= standing.counted_us
             total.low -= standing.is_low
             total.capacity_us -= standing.loaded.capacity_us
-            total.vials -= 1
+            total.vials.remove(id)
             if not total.vials:
                 del self._sums[standing.slot.scent]
         standing.slot = standing.seat.equip(standing.slot, None, standing.planned, now_ms)
@@ -263,7 +263,7 @@ class Rack:
                     flowing.add(id)  # there is less in it at every moment
         self._uncounted = flowing
         return tuple(
-            ScentSupply(scent, total.left_us, total.capacity_us, total.vials, total.low)
+            ScentSupply(scent, total.left_us, total.capacity_us, frozenset(total.vials), total.low)
             for scent, total in sorted(self._sums.items())
         )
 
@@ -282,18 +282,21 @@ class Rack:
     def watch(self, now_ms: float) -> tuple[ScentSupply, ...]:
         """Say what has run low, and what no longer is; return the supply.
 
-        It is judged by what is in the vials, so that no level makes it go to and fro; and where a
-        scent is low, against what they could hold when it became so, since to take the empty ones
-        out puts no scent in. A scent whose vials were all taken out stays as it was.
+        It is judged by what is in the vials, so that no level makes it go to and fro. A scent that
+        is low stays so until vials were loaded, and is held against what those that it had could
+        hold, since to take the empty ones out puts no scent in. One whose vials were all taken out
+        stays as it was.
         """
         supply = self._watched = self.supply(now_ms)
         for each in supply:
-            was_low = each.scent in self._low
-            is_low = each.is_below(self._low_below, self._low.get(each.scent, 0))
-            if is_low and not was_low:
-                self._low[each.scent] = each.capacity_us
-                self._bulletin.changed(Change.SUPPLY_LOW, None, now_ms, each.scent)
-            elif was_low and not is_low:
+            before = self._low.get(each.scent)
+            if before is None:
+                if each.is_below(self._low_below):
+                    self._low[each.scent] = each
+                    self._bulletin.changed(Change.SUPPLY_LOW, None, now_ms, each.scent)
+            elif each.has_others_than(before.vials) and not each.is_below(
+                self._low_below, before.capacity_us
+            ):
                 del self._low[each.scent]
                 self._bulletin.changed(Change.SUPPLY_RESTORED, None, now_ms, each.scent)
         return supply

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from scentrt.domain.cues import Scent, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
-from scentrt.domain.vials import Catalogue, ScentSupply, VialKind
+from scentrt.domain.vials import Catalogue, ScentSupply, VialId, VialKind
 
 
 class RefillStatus(StrEnum):
@@ -39,15 +39,16 @@ class Refill:
 class ZoneRefill:
     """The refill of a zone; `number` counts what the zone has ordered of the product.
 
-    There is one for each need: from when a scent is low in a zone until vials were loaded and it no
-    longer is, whatever becomes of the refill meanwhile. `capacity_us` is what the vials of the
-    scent could hold when the need came.
+    There is one for each need: from when a scent is low in a zone until it no longer is and others
+    were loaded than the `vials` of that time, whatever becomes of the refill meanwhile.
+    `capacity_us` is what those could hold.
     """
 
     zone: ZoneId
     number: int
     refill: Refill
     capacity_us: int
+    vials: frozenset[VialId]
 
     @property
     def is_open(self) -> bool:
@@ -59,19 +60,21 @@ class ZoneRefill:
         return replace(self, refill=replace(self.refill, status=status))
 
     def is_met_by(self, supply: ScentSupply, slots: int, low_below: float) -> bool:
-        """Say whether the need has ended with what is there now.
+        """Say whether the need has ended with what is there now, since vials were loaded.
 
         It is held against what there was room for when the need came, since to take empty vials out
         puts no scent in; but never against more than the zone's `slots` of the scent have room for.
         """
-        room_us = slots * supply.capacity_us // max(1, supply.vials)
-        return not supply.is_below(low_below, min(self.capacity_us, room_us))
+        room_us = slots * supply.capacity_us // max(1, len(supply.vials))
+        is_low = supply.is_below(low_below, min(self.capacity_us, room_us))
+        return supply.has_others_than(self.vials) and not is_low
 
     def instead(
         self, kind: VialKind, number: int, status: RefillStatus = RefillStatus.WANTED
     ) -> "ZoneRefill":
         """Return the same need, met by another product or under another number."""
-        return _refill(self.zone, kind, number, self.refill.qty, status, self.capacity_us)
+        refill = _refill(self.zone, kind, number, self.refill.qty, status)
+        return replace(self, number=number, refill=refill)
 
 
 def wanted(zone: ZoneId, supply: ScentSupply, kind: VialKind, number: int) -> ZoneRefill:
@@ -79,8 +82,8 @@ def wanted(zone: ZoneId, supply: ScentSupply, kind: VialKind, number: int) -> Zo
 
     The id of its order is made of what it is for, so that asking for it twice is one order.
     """
-    qty = max(1, supply.low)
-    return _refill(zone, kind, number, qty, RefillStatus.WANTED, supply.capacity_us)
+    refill = _refill(zone, kind, number, max(1, supply.low), RefillStatus.WANTED)
+    return ZoneRefill(zone, number, refill, supply.capacity_us, supply.vials)
 
 
 def orderid_of(zone: ZoneId, sku: Sku, number: int) -> OrderId:
@@ -99,9 +102,5 @@ def next_choice(catalogue: Catalogue, refill: Refill) -> VialKind | None:
     return kinds[following] if following < len(kinds) else None
 
 
-def _refill(
-    zone: ZoneId, kind: VialKind, number: int, qty: int, status: RefillStatus, capacity_us: int
-) -> ZoneRefill:
-    orderid = orderid_of(zone, kind.sku, number)
-    refill = Refill(kind.scent, kind.sku, orderid, qty, status)
-    return ZoneRefill(zone, number, refill, capacity_us)
+def _refill(zone: ZoneId, kind: VialKind, number: int, qty: int, status: RefillStatus) -> Refill:
+    return Refill(kind.scent, kind.sku, orderid_of(zone, kind.sku, number), qty, status)

@@ -125,7 +125,7 @@ class ScentSupply:
     scent: Scent
     left_us: int
     capacity_us: int
-    vials: int
+    vials: frozenset[VialId]
     low: int
 
     def is_below(self, part: float, held_us: int = 0) -> bool:
@@ -134,3 +134,11 @@ class ScentSupply:
         Or of `held_us`, where that is more: what vials could hold that were taken out since.
         """
         return self.left_us < part * max(self.capacity_us, held_us)
+
+    def has_others_than(self, vials: frozenset[VialId]) -> bool:
+        """Say whether vials were loaded that are none of these.
+
+        What is left does not say that: it is more again when a spray turns out to have reached
+        nobody, and more of what vials can hold when those that could hold more were taken out.
+        """
+        return not self.vials <= vials

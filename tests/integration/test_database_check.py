@@ -55,7 +55,7 @@ async def fill(path: Path) -> None:
             await bus.handle(LoadVials(SEA, O1, places, 2, 100))
     tamper(
         path,
-        "INSERT INTO refills VALUES ('o-1', 'A', 'sea', 'SEA-BREEZE', 1, 4, 100, 'ordered')",
+        "INSERT INTO refills VALUES ('o-1', 'A', 'sea', 'SEA-BREEZE', 1, 4, 100, '[]', 'ordered')",
         "INSERT INTO seat_settings VALUES ('A', 'A-1-1', 0, '[\"tar\"]', 1.0, 0.0)",
     )
 

@@ -25,7 +25,7 @@ from scentrt.domain.commands import (
 from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import RefillStatus, wanted
-from scentrt.domain.vials import Loaded, Place, ScentSupply, VialKind, Whereabouts
+from scentrt.domain.vials import Loaded, Place, ScentSupply, VialId, VialKind, Whereabouts
 from scentrt.errors import TooFewVials, UnitRefused, VialsTaken
 from scentrt.service_layer.changes import Changes, Unsettled
 from scentrt.service_layer.messagebus import MessageBus
@@ -35,6 +35,7 @@ from tests.stock_stage import stock_in_sql
 
 B1, O1 = BatchRef("b-1"), OrderId("o-1")
 A, BREEZE = ZoneId("A"), Scent("sea-breeze")
+LOW = ScentSupply(BREEZE, 1, 100, frozenset(map(VialId, (9, 2, 5, 12))), 3)
 
 
 def places(*seats: int) -> tuple[Place, ...]:
@@ -132,7 +133,7 @@ async def test_no_vial_is_taken_of_a_line_that_is_being_cancelled(path: Path) ->
 
 
 class TestRefills:
-    refill = wanted(A, ScentSupply(BREEZE, 1, 100, 4, 3), VialKind(SEA, BREEZE), 1)
+    refill = wanted(A, LOW, VialKind(SEA, BREEZE), 1)
 
     async def test_a_refill_is_told_with_its_batch_and_as_cancelled_without_its_line(
         self, path: Path
@@ -169,17 +170,16 @@ class TestRefills:
         long, short = Sku("B-C"), Sku("C")
         async with open_stock(path) as (store, _):
             refills = SqlRefillStore(store)
-            supply = ScentSupply(BREEZE, 1, 100, 4, 3)
-            await refills.put(wanted(A, supply, VialKind(long, BREEZE), 1), None)
+            await refills.put(wanted(A, LOW, VialKind(long, BREEZE), 1), None)
             assert await refills.next_number(ZoneId("A-B"), short) == 2
-            await refills.put(wanted(ZoneId("A-B"), supply, VialKind(short, BREEZE), 2), None)
+            await refills.put(wanted(ZoneId("A-B"), LOW, VialKind(short, BREEZE), 2), None)
             assert await refills.next_number(A, long) == 3
 
     async def test_there_is_one_refill_for_a_need(self, path: Path) -> None:
         async with open_stock(path) as (store, _):
             refills = SqlRefillStore(store)
             await refills.put(self.refill, None)
-            second = wanted(A, ScentSupply(BREEZE, 1, 100, 4, 3), VialKind(SEA, BREEZE), 2)
+            second = wanted(A, LOW, VialKind(SEA, BREEZE), 2)
             with pytest.raises(UnitRefused):
                 await refills.put(second, None)
             await refills.put(second, self.refill.refill.orderid)

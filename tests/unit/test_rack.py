@@ -6,8 +6,8 @@ from scentrt.domain.cues import Scent, SeatId, ZoneId
 from scentrt.domain.doses import US_PER_S
 from scentrt.domain.events import Change, Ended, LevelChanged, ScentEnded, ZoneChanged
 from scentrt.domain.seat_settings import SeatChange
-from scentrt.domain.vials import Place, ScentSupply, SeatedVial
-from tests.unit.venue import A1, A2, A3, PINE, SEA, TAR, Venue, skipped, targets
+from scentrt.domain.vials import Place, ScentSupply, SeatedVial, VialId
+from tests.unit.venue import A1, A2, A3, PINE, SEA, TAR, Venue, key, skipped, targets
 from tests.vials import seated
 
 
@@ -83,7 +83,7 @@ class TestComingAndGoing:
         venue = Venue(SEA)
         put(venue, vial(1, SeatId("A-9-9")), vial(2, A1, 7), vial(3))
         assert left_s(venue) == 100
-        assert [supply.vials for supply in venue.zone.rack.supply(venue.clock)] == [1]
+        assert [supply.vials for supply in venue.zone.rack.supply(venue.clock)] == [{3}]
 
     def test_what_is_taken_out_is_what_is_left_and_the_slot_never_runs_empty_then(self) -> None:
         venue = Venue(SEA, seats=2)
@@ -159,7 +159,7 @@ class TestComingAndGoing:
         put(venue, vial(1, A1, 1, left_s=7))
         assert (left_s(venue), left_s(venue, slot=1)) == (None, 7)
         [supply] = venue.zone.rack.supply(venue.clock)
-        assert supply.vials == 1
+        assert supply.vials == {1}
 
 
 class TestScents:
@@ -329,7 +329,11 @@ class TestRunningDry:
             low.append(changes(venue))
         assert low == [[], [], [], [], [], [], [], [], [(Change.SUPPLY_LOW, None, SEA)]]
         assert venue.zone.rack.supply(venue.clock)[1] == ScentSupply(
-            SEA, left_us=20 * US_PER_S, capacity_us=200 * US_PER_S, vials=2, low=2
+            SEA,
+            left_us=20 * US_PER_S,
+            capacity_us=200 * US_PER_S,
+            vials=frozenset({VialId(1), VialId(2)}),
+            low=2,
         )
         take(venue, (A1, 0), (A2, 0))
         with venue.acting():
@@ -353,6 +357,22 @@ class TestRunningDry:
             with venue.acting():
                 venue.zone.rack.watch(venue.clock)
             assert changes(venue) == said
+
+    def test_what_is_low_stays_so_when_a_spray_turns_out_to_have_reached_nobody(self) -> None:
+        venue = Venue(SEA)
+        put(venue, vial(left_s=20))
+        changes(venue)
+        told = []
+        for number in range(2):
+            venue.cue(number)
+            venue.at(venue.now + 1_000)
+            for _ in range(2):
+                with venue.acting():
+                    venue.zone.rack.watch(venue.clock)
+                told += [change for change, _, _ in changes(venue)]
+                with venue.acting():
+                    venue.zone.give_back(key(number), [A1], venue.clock)
+        assert (told, left_s(venue)) == ([Change.SUPPLY_LOW], 20)
 
     def test_a_level_that_comes_and_goes_does_not_make_the_supply_go_to_and_fro(self) -> None:
         venue = Venue(SEA)

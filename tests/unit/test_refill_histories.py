@@ -1,5 +1,6 @@
 """Whatever zones report, whatever fails and whenever the process dies: one refill for each need."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -28,13 +29,22 @@ BATCHES = {SEA: BatchRef("b-sea"), ECO: BatchRef("b-eco")}
 
 
 class RefillHistories(RuleBasedStateMachine):
-    """A clerk over actors and a store that fail; `low` is what each zone said last."""
+    """A clerk over actors and a store that fail.
+
+    `low` is what each zone said last, `came` how many vials have been loaded there, and `needs` are
+    those of which there is to be a refill.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.memory = MemoryStore()
         self.refills = MemoryRefills(self.memory.stock)
         self.low: dict[str, bool] = {}
+        self.came: Counter[str] = Counter()
+        self.needs: set[str] = set()
+        # How many refills each zone has had, and how many vials had come at the last one.
+        self.refills_of: Counter[str] = Counter()
+        self.came_before: dict[str, int] = {}
         self.open_host()
         for sku, ref in BATCHES.items():
             self.ask(CreateBatch(ref, sku, 0))
@@ -57,12 +67,29 @@ class RefillHistories(RuleBasedStateMachine):
 
     @rule(zone=zones, percent=st.sampled_from([0, 19, 20]), low=st.integers(1, 5))
     def report(self, zone: str, percent: int, low: int) -> None:
+        """Say what is in the vials; where it is enough, others have been loaded."""
         self.low[zone] = percent < 20
+        if self.low[zone]:
+            self.needs.add(zone)
+        else:
+            self.came[zone] += 1
+            self.needs.discard(zone)
         self.host.run(self.reported, zone, percent, low)
 
     async def reported(self, zone: str, percent: int, low: int) -> None:
-        self.host.context.clerk.report(A if zone == A else B, (supply(percent, low=low),))
+        said = supply(percent, low=low, since=self.came[zone])
+        self.host.context.clerk.report(A if zone == A else B, (said,))
         await self.host.context.settle()
+
+    @rule(zone=zones)
+    def take_back(self, zone: str) -> None:
+        """A spray turns out to have reached nobody, so that there is enough again."""
+        if self.low.get(zone):
+            self.low[zone] = False
+            is_known = any(row.zone == zone and row.is_open for row in self.refills.rows.values())
+            if not is_known or self.came_before[zone] < self.came[zone]:
+                self.needs.discard(zone)
+            self.host.run(self.reported, zone, 20, 0)
 
     @rule(sku=skus, qty=st.sampled_from([0, 4, 12]))
     def change_stock(self, sku: Sku, qty: int) -> None:
@@ -98,7 +125,7 @@ class RefillHistories(RuleBasedStateMachine):
         self.memory.writable, self.refills.puts_left = True, None
         self.host.run(trio.sleep, 3 * LAST_RETRY_S)
         open_ones = {row.zone: row for row in self.refills.rows.values() if row.is_open}
-        assert open_ones.keys() == {zone for zone, is_low in self.low.items() if is_low}
+        assert open_ones.keys() == self.needs
         for row in open_ones.values():
             assert row.refill.status is not RefillStatus.WANTED
             if row.refill.status is RefillStatus.OUT_OF_STOCK:
@@ -117,6 +144,13 @@ class RefillHistories(RuleBasedStateMachine):
         needs = [(row.zone, row.refill.scent) for row in self.refills.rows.values() if row.is_open]
         assert len(needs) == len(set(needs))
         assert {scent for _, scent in needs} <= {BREEZE}
+        many = Counter(row.zone for row in self.refills.rows.values())
+        for zone in many:
+            if many[zone] > self.refills_of[zone]:
+                assert many[zone] == self.refills_of[zone] + 1
+                assert self.came_before.get(zone, -1) < self.came[zone], "no vials have come since"
+                self.came_before[zone] = self.came[zone]
+        self.refills_of = Counter(many)
 
     @invariant()
     def every_line_is_that_of_a_refill(self) -> None:

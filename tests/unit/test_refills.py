@@ -20,9 +20,11 @@ from scentrt.domain.commands import (
     ImportBatches,
 )
 from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.doses import Limits
 from scentrt.domain.layout import TheatrePlan, ZonePlan
 from scentrt.domain.names import BatchRef, OrderId, Sku
 from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, next_choice, wanted
+from scentrt.domain.theatre import Zone
 from scentrt.domain.vials import Catalogue, Place, ScentSupply, VialId, VialKind, VialLevel
 from scentrt.errors import UnitRefused
 from scentrt.service_layer.deliveries import Kind
@@ -31,6 +33,8 @@ from tests.memory_stock import MemoryUnitOfWork
 from tests.memory_store import MemoryStore
 from tests.memory_views import MemoryRefills, MemoryViews
 from tests.stock_stage import StagedUnit, StockStage, open_stock
+from tests.unit.venue import NOON, Venue, key
+from tests.vials import seated
 
 A, B = ZoneId("A"), ZoneId("B")
 BREEZE, FOREST = Scent("sea-breeze"), Scent("forest")
@@ -43,8 +47,14 @@ B1, B2 = BatchRef("b-1"), BatchRef("b-2")
 REFILL = OrderId("refill-A-SEA-BREEZE-1")
 
 
-def supply(percent: float, vials: int = 10, low: int = 4) -> ScentSupply:
-    return ScentSupply(BREEZE, round(percent * vials), 100 * vials, vials, low)
+def supply(percent: float, vials: int = 10, low: int = 4, since: int = 0) -> ScentSupply:
+    """Return what a zone has in so many vials, `since` whose first one others have gone."""
+    ids = ids_of(*range(since, since + vials))
+    return ScentSupply(BREEZE, round(percent * vials), 100 * vials, ids, low)
+
+
+def ids_of(*ids: int) -> frozenset[VialId]:
+    return frozenset(map(VialId, ids))
 
 
 def house_of(*zones: ZoneId) -> TheatrePlan:
@@ -129,9 +139,9 @@ class Office:
                 known[zone, refill.scent] = refill
         return new
 
-    async def report(self, percent: float, zone: ZoneId = A, low: int = 4) -> None:
+    async def report(self, percent: float, zone: ZoneId = A, low: int = 4, since: int = 0) -> None:
         """Let a zone say what it has, and see everything done that follows."""
-        await self.say(supply(percent, low=low), zone)
+        await self.say(supply(percent, low=low, since=since), zone)
 
     async def say(self, what: ScentSupply, zone: ZoneId = A) -> None:
         """Let a zone say what it has of a scent, and see everything done that follows."""
@@ -217,23 +227,59 @@ class TestOrdering:
             await office.report(percent)
         assert list(office.allocated) == [REFILL]
 
-    async def test_the_need_ends_when_there_is_enough_again(self, office: Office) -> None:
+    async def test_the_need_ends_when_vials_have_come_and_there_is_enough_again(
+        self, office: Office
+    ) -> None:
         await office.report(10)
-        await office.report(20)
+        await office.report(19, since=1)
+        await office.report(20, since=0)
+        assert office.words == ["wanted", "ordered"]
+        await office.report(20, since=1)
         assert office.words == ["wanted", "ordered", "met"]
-        await office.report(19)
+        await office.report(19, since=1)
         assert list(office.allocated) == [REFILL, "refill-A-SEA-BREEZE-2"]
 
     async def test_no_vial_that_is_taken_out_meets_a_need_or_makes_another(
         self, office: Office
     ) -> None:
-        await office.say(ScentSupply(BREEZE, 28, 200, 2, 1))
-        await office.say(ScentSupply(BREEZE, 25, 100, 1, 0))
-        await office.say(ScentSupply(BREEZE, 14, 100, 1, 1))
+        await office.say(ScentSupply(BREEZE, 28, 200, ids_of(1, 2), 1))
+        await office.say(ScentSupply(BREEZE, 25, 100, ids_of(2), 0))
+        await office.say(ScentSupply(BREEZE, 14, 100, ids_of(2), 1))
         assert office.words == ["wanted", "ordered"]
-        await office.say(ScentSupply(BREEZE, 114, 200, 2, 1))
+        await office.say(ScentSupply(BREEZE, 14, 200, ids_of(2, 3), 2))
+        await office.say(ScentSupply(BREEZE, 13, 50, ids_of(3), 0))
+        assert office.words == ["wanted", "ordered"]
+        await office.say(ScentSupply(BREEZE, 114, 200, ids_of(2, 3), 1))
         assert office.words[-1] == "met"
         assert list(office.allocated) == [REFILL]
+
+    async def test_nor_do_those_that_could_hold_more_than_the_others(self, office: Office) -> None:
+        small = ids_of(*range(5))
+        await office.say(ScentSupply(BREEZE, 5 * 25, 5 * 50 + 5 * 100, ids_of(*range(10)), 5))
+        await office.say(ScentSupply(BREEZE, 5 * 25, 5 * 50, small, 0))
+        await office.say(ScentSupply(BREEZE, 5 * 5, 5 * 50, small, 5))
+        assert (office.words, list(office.allocated)) == (["wanted", "ordered"], [REFILL])
+
+    async def test_a_spray_that_reached_nobody_neither_meets_a_need_nor_makes_another(
+        self, office: Office
+    ) -> None:
+        """Its dose comes back, but no vials have come."""
+        row, limits = PLAN.zones[0], Limits()
+        venue = Venue(zone=Zone(A, row.seats(limits, online=True), limits, catalogue=CATALOGUE))
+        venue.zone.rack.restore(
+            [seated(n, seat, left_s=21, sku=SEA) for n, seat in enumerate(row.seat_ids())], NOON
+        )
+        for number in range(2):
+            venue.cue(number, lasts=2_000)
+            venue.at(venue.now + 2_000)
+            office.clerk.report(A, venue.zone.rack.watch(venue.clock))
+            await office.settle()
+            assert office.words == ["wanted", "ordered"]
+            with venue.acting():
+                venue.zone.give_back(key(number), row.seat_ids(), venue.clock)
+            office.clerk.report(A, venue.zone.rack.watch(venue.clock))
+            await office.settle()
+        assert (office.words, list(office.allocated)) == (["wanted", "ordered"], [REFILL])
 
     async def test_a_need_is_known_for_what_it_was_after_a_restart(
         self, autojump_clock: MockClock
@@ -242,10 +288,13 @@ class TestOrdering:
         refills = MemoryRefills(memory.stock)
         async with open_office(memory, refills) as office:
             await office.stage.handle(CreateBatch(B1, SEA, 10))
-            await office.say(ScentSupply(BREEZE, 28, 200, 2, 1))
+            await office.say(ScentSupply(BREEZE, 28, 200, ids_of(1, 2), 1))
         async with open_office(memory, refills) as office:
-            await office.say(ScentSupply(BREEZE, 25, 100, 1, 0))
+            await office.say(ScentSupply(BREEZE, 25, 100, ids_of(2), 0))
+            await office.say(ScentSupply(BREEZE, 50, 200, ids_of(1, 2), 0))
             assert office.words == ["ordered"]
+            await office.say(ScentSupply(BREEZE, 50, 200, ids_of(2, 3), 0))
+            assert office.words == ["ordered", "met"]
 
     async def test_a_zone_that_has_fewer_slots_by_now_is_full_with_as_many_vials(
         self, autojump_clock: MockClock
@@ -257,7 +306,7 @@ class TestOrdering:
             await office.report(10)
         smaller = replace(PLAN, zones=(ZonePlan(A, 1, 1, (BREEZE,)),))
         async with open_office(memory, refills, plan=smaller) as office:
-            await office.say(ScentSupply(BREEZE, 100, 100, 1, 0))
+            await office.say(ScentSupply(BREEZE, 100, 100, ids_of(20), 0))
             assert office.words == ["ordered", "met"]
 
     async def test_each_zone_has_its_own_needs(self, office: Office) -> None:
@@ -373,7 +422,7 @@ class TestOutOfStock:
     async def test_who_has_enough_meanwhile_wants_none(self, office: Office) -> None:
         await office.stage.handle(ChangeBatchQuantity(B1, 3))
         await office.report(10)
-        await office.report(90)
+        await office.report(90, since=4)
         await office.stage.handle(ChangeBatchQuantity(B1, 30))
         await office.settle()
         assert (office.words[-1], office.allocated) == ("met", {})
@@ -411,8 +460,8 @@ class TestWhatBecomesOfIt:
         assert office.words[-1] == "cancelled"
         await office.report(5)
         assert office.allocated == {}
-        await office.report(50)
-        await office.report(5)
+        await office.report(50, since=4)
+        await office.report(5, since=4)
         assert list(office.allocated) == ["refill-A-SEA-BREEZE-2"]
 
 
@@ -428,7 +477,7 @@ class TestZones:
         office.clerk.report(A, ())
         await office.settle()
         assert office.said == [before]
-        await office.report(50)
+        await office.report(50, since=4)
         office.said.clear()
         office.clerk.report(A, ())
         await office.settle()

@@ -173,17 +173,21 @@ class Crashes(RuleBasedStateMachine):
         expected = []
         for scent in sorted((SEA, PINE)):
             vials = [
-                (left_us, slot.vial.capacity_us)
+                (left_us, slot.vial.capacity_us, slot.vial.id)
                 for seat in self.venue.zone.seats
                 for slot in seat.slots
                 if slot.scent == scent and slot.vial is not None
                 if (left_us := slot.left_us(now_ms)) is not None
-                if slot.vial.capacity_us is not None
+                if slot.vial.capacity_us is not None and slot.vial.id is not None
             ]
             if vials:
-                left_us, capacity_us = map(sum, zip(*vials, strict=True))
-                low = sum(left < DEFAULT_LOW * capacity for left, capacity in vials)
-                expected.append(ScentSupply(scent, left_us, capacity_us, len(vials), low))
+                left_us, capacity_us = (
+                    sum(left for left, _, _ in vials),
+                    sum(c for _, c, _ in vials),
+                )
+                low = sum(left < DEFAULT_LOW * capacity for left, capacity, _ in vials)
+                ids = frozenset(id for _, _, id in vials)
+                expected.append(ScentSupply(scent, left_us, capacity_us, ids, low))
         assert self.venue.zone.rack.supply(now_ms) == tuple(expected)
 
     @invariant()

@@ -82,7 +82,7 @@ def _supply(supply: Iterable[ScentSupply]) -> tuple[say.SupplyState, ...]:
             scent=each.scent,
             remaining_s=each.left_us / US_PER_S,
             capacity_s=each.capacity_us / US_PER_S,
-            vials=each.vials,
+            vials=len(each.vials),
             low=each.low,
         )
         for each in supply

@@ -23,16 +23,30 @@ class JudgedHouse(HouseOnTrial):
 
     def __init__(self) -> None:
         super().__init__()
-        # How many refills there were for a need, and where vials have been loaded since the last.
+        # How many refills there were for a need when it was counted, and where vials have been
+        # loaded since the last of them was; and since it was counted, before or after another.
         self.refills: Counter[Need] = Counter()
         self.loaded: set[Need] = set()
+        self.just_loaded: set[Need] = set()
 
     def perform(self, attempt: Attempt, trouble: Trouble) -> object:
+        self.count_refills()
         before = self.facts.seated.keys()
         outcome = super().perform(attempt, trouble)
         for place in self.facts.seated.keys() - before:
-            self.loaded.add((place.zone, CATALOGUE.scent(self.facts.seated[place][0])))
+            self.just_loaded.add((place.zone, CATALOGUE.scent(self.facts.seated[place][0])))
         return outcome
+
+    def count_refills(self) -> None:
+        """See that there is another refill only where vials have been loaded since the last."""
+        many = Counter((row.zone, row.refill.scent) for row in self.archive.refills())
+        for need in many:
+            if many[need] > self.refills[need]:
+                assert many[need] == 1 or need in self.loaded | self.just_loaded
+                self.loaded.discard(need)
+        self.refills = many
+        self.loaded |= self.just_loaded
+        self.just_loaded.clear()
 
     def judge_needs(self) -> None:
         """See that a refill is under way where one is needed, and nowhere else."""
@@ -104,12 +118,7 @@ class JudgedHouse(HouseOnTrial):
         for (sku, orderid), qty in self.tables.lines.items():
             if is_refill(orderid):
                 assert (rows[orderid].refill.sku, rows[orderid].refill.qty) == (sku, qty)
-        many = Counter((row.zone, row.refill.scent) for row in rows.values())
-        for need in many:
-            if many[need] > self.refills[need]:
-                assert many[need] == 1 or need in self.loaded, "no vials have come since the last"
-                self.loaded.discard(need)
-        self.refills = many
+        self.count_refills()
 
     @invariant()
     def nothing_is_open_in_a_panic(self) -> None:

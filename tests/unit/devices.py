@@ -32,14 +32,14 @@ class Breath:
 class Devices:
     """All dispensers of a zone, and what each of their slots gave, in order.
 
-    Those that are `jammed` take no spray of a cue, and leave it in `missed`.
+    Those that are `jammed` take no spray of a cue, and leave in `missed` what it would have been.
     """
 
     def __init__(self) -> None:
         self.breaths: list[Breath] = []
         self.deaf: set[SeatId] = set()
         self.jammed: set[SeatId] = set()
-        self.missed: list[tuple[CueKey, SeatId]] = []
+        self.missed: list[Breath] = []
         self._last: dict[tuple[SeatId, int], int] = {}
 
     def obey(self, orders: Iterable[Order], now_ms: float) -> None:
@@ -51,14 +51,15 @@ class Devices:
                         if seat in self.deaf:
                             continue
                         self._close(seat, spray.slot, now_ms)
-                        if seat in self.jammed and spray.cue is not None:
-                            self.missed.append((spray.cue, seat))
-                            continue
                         closes_ms = now_ms + spray.duration_ms
-                        self._last[seat, spray.slot] = len(self.breaths)
-                        self.breaths.append(
-                            Breath(seat, spray.slot, spray.cue, spray.intensity, now_ms, closes_ms)
+                        breath = Breath(
+                            seat, spray.slot, spray.cue, spray.intensity, now_ms, closes_ms
                         )
+                        if seat in self.jammed and spray.cue is not None:
+                            self.missed.append(breath)
+                            continue
+                        self._last[seat, spray.slot] = len(self.breaths)
+                        self.breaths.append(breath)
                 case Halt(slot, seats):
                     for seat in seats:
                         if seat not in self.deaf:

@@ -242,10 +242,11 @@ class Promises:
         self._judge_levels()
         if self.devices.missed:
             missed, self.devices.missed = self.devices.missed, []
-            self.given_back.update(seat for _, seat in missed)
+            self.given_back.update(each.seat for each in missed)
             with self.deciding():
-                for key, seat in missed:
-                    self.zone.give_back(key, [seat], self.now)
+                for each in missed:
+                    assert each.cue is not None
+                    self.zone.give_back(each.cue, [each.seat], self.now)
 
     def _judge_release(self, order: Release, id: SeatId, levels_of: OwnerId | None) -> None:
         spray, place = order.spray, (id, order.spray.slot)

@@ -88,7 +88,10 @@ troubles: st.SearchStrategy[Trouble] = st.sampled_from(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A cue as it will be asked for; `then_s` later it is stopped, or all is, if anything is."""
+    """A cue as it will be asked for; `then_s` later it is stopped, or all is, if anything is.
+
+    Where it `is_missed`, no dispenser takes what is sprayed until then, and says so only then.
+    """
 
     to: tuple[ZoneId, ...]
     seats: tuple[int, ...] | None
@@ -101,6 +104,7 @@ class Asked:
     over: Step | None
     then_s: float
     stop: type[CancelCue | Stop] | None
+    is_missed: bool
 
 
 cues = st.builds(
@@ -116,6 +120,7 @@ cues = st.builds(
     over=st.sampled_from([None] * 12 + [Step.SPRAY, Step.TELL]),
     then_s=st.sampled_from([0.3, 1.0, 0.01, 1.0, 2.5, 2.5, 7.0]),
     stop=st.sampled_from([None, None, None, CancelCue, Stop]),
+    is_missed=st.sampled_from([False] * 5 + [True]),
 )
 shows = st.lists(cues, max_size=5)
 
@@ -260,6 +265,8 @@ class HouseHistories(JudgedHouse):
     async def cued(self, asked: Asked) -> None:
         self.cues += 1
         for zone in asked.to:
+            if asked.is_missed:
+                self.truth.devices[zone].jammed.update(ZONES[zone].seat_ids())
             fittings = self.house.fittings[zone]
             fittings.over = asked.over
             try:
@@ -271,6 +278,10 @@ class HouseHistories(JudgedHouse):
             await self.settled()
             fittings.over = None
         await self.pass_time(asked.then_s)
+        for zone in asked.to:
+            self.truth.devices[zone].jammed.clear()
+            self.house.fittings[zone].own_up()
+        await self.settled()
         if asked.stop is not None:
             now_ms = self.house.clock.now_ms()
             stop = Stop(None, None, now_ms)

@@ -182,7 +182,8 @@ class Fittings(MemoryDispensers):
     """The dispensers of a zone, and all others with whom it has to do: it stumbles `over` one.
 
     Dispensers are real things: `devices` go on by themselves when the house has died, and hear no
-    more. `planned_ms` is when each breath of theirs was to end.
+    more. `planned_ms` is when each breath of theirs was to end. Of those that are jammed the zone
+    hears when they `own_up`.
     """
 
     def __init__(
@@ -195,13 +196,25 @@ class Fittings(MemoryDispensers):
         self._planned_ms = planned_ms
         self._now_ms = clock.now_ms
         self._clerk = clerk
+        self._unsaid: list[Callable[[], None]] = []
 
     def spray(self, spray: Spray, seats: Sequence[SeatId], done: Callable[[Written], None]) -> None:
         self._step(Step.SPRAY)
-        now_ms = self._now_ms()
-        self._devices.obey([Release(spray, tuple(seats))], now_ms)
-        self._planned_ms += [now_ms + spray.duration_ms] * len(seats)
-        super().spray(spray, seats, done)
+        now_ms, devices = self._now_ms(), self._devices
+        devices.obey([Release(spray, tuple(seats))], now_ms)
+        new = len(devices.breaths) - len(self._planned_ms)
+        self._planned_ms += [now_ms + spray.duration_ms] * new
+        untold = tuple(seat for seat in seats if new < len(seats) and seat in devices.jammed)
+        if untold:
+            said = Written(0, len(untold), now_ms, now_ms, untold=untold)
+            self._unsaid.append(partial(done, said))
+        super().spray(spray, [seat for seat in seats if seat not in untold], done)
+
+    def own_up(self) -> None:
+        """Say what has reached nobody."""
+        unsaid, self._unsaid = self._unsaid, []
+        for say in unsaid:
+            say()
 
     def halt(self, slot: int | None, seats: Sequence[SeatId]) -> None:
         if self.are_wired:

@@ -42,7 +42,8 @@ class JudgedHouse(HouseOnTrial):
         many = Counter((row.zone, row.refill.scent) for row in self.archive.refills())
         for need in many:
             if many[need] > self.refills[need]:
-                assert many[need] == 1 or need in self.loaded | self.just_loaded
+                is_fed = need in self.loaded | self.just_loaded
+                assert many[need] == 1 or is_fed, "no vials have come since the last"
                 self.loaded.discard(need)
         self.refills = many
         self.loaded |= self.just_loaded

@@ -93,8 +93,9 @@ class Stay:
 class Cartridge:
     """A vial as a thing. What the house thinks to be in it may be a little off, after crashes.
 
-    That is `over_us` more than there is at most, and `under_us` less. `seen_us` is the least that
-    it ever said to be in it.
+    That is `over_us` more than there is at most, and `under_us` less, and so much less again as was
+    sprayed and has reached nobody: it may not know of that yet, or no more. `seen_us` is the least
+    that it ever said to be in it.
     """
 
     taken: TakenVial
@@ -148,8 +149,9 @@ class Truth:
     def see(self, id: VialId, left_us: int, now_ms: float) -> None:
         """Hear from a zone what is in a vial at this moment."""
         known = self.vials[id]
-        assert left_us <= known.seen_us + 2, "nothing comes into a vial"
-        known.seen_us = left_us
+        back_us = self.missed_us(known)
+        assert left_us <= known.seen_us + back_us + 2, "nothing else comes into a vial"
+        known.seen_us = min(known.seen_us, left_us)
         self.judge(known, left_us, now_ms)
 
     def judge(self, known: Cartridge, left_us: int, now_ms: float) -> None:
@@ -160,7 +162,8 @@ class Truth:
         true_us, rounding_us = full_us - given_us, 2 + 2 * len(breaths)
         assert 0 <= left_us <= full_us
         assert left_us <= true_us + known.over_us + rounding_us, "it is emptier than that"
-        assert left_us >= true_us - known.under_us - rounding_us, "it is fuller than that"
+        under_us = known.under_us + self.missed_us(known)
+        assert left_us >= true_us - under_us - rounding_us, "it is fuller than that"
 
     def lose(self, from_ms: float) -> None:
         """Allow for what a server that has died had not written since `from_ms`.
@@ -189,11 +192,24 @@ class Truth:
         known.over_us += given_us
         known.seen_us += given_us
 
+    def missed_us(self, known: Cartridge) -> float:
+        """Return what was sprayed from a vial, and has reached nobody."""
+        return US_PER_S * sum(
+            missed.dose_s(missed.opened_ms, missed.closes_ms)
+            for stay in known.stays
+            for missed in self.devices[stay.place.zone].missed
+            if _is_from(missed, stay)
+        )
+
     def breaths(self, stay: Stay) -> Iterator[tuple[float, Breath]]:
         """Return what a vial gave in a place, and until when each was to last."""
-        zone, seat, slot = stay.place.zone, stay.place.seat, stay.place.slot
+        zone = stay.place.zone
         told = zip(self.planned_ms[zone], self.devices[zone].breaths, strict=True)
         for planned_ms, breath in told:
-            is_there = (breath.seat, breath.slot) == (seat, slot)
-            if is_there and stay.from_ms <= breath.opened_ms < stay.to_ms:
+            if _is_from(breath, stay):
                 yield planned_ms, breath
+
+
+def _is_from(breath: Breath, stay: Stay) -> bool:
+    is_there = (breath.seat, breath.slot) == (stay.place.seat, stay.place.slot)
+    return is_there and stay.from_ms <= breath.opened_ms < stay.to_ms

@@ -5,7 +5,7 @@ from itertools import count
 
 from scentrt.domain.cues import Scent, ZoneId
 from scentrt.domain.names import OrderId, Sku
-from scentrt.domain.refills import RefillStatus, ZoneRefill, orderid_of
+from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, orderid_of
 from scentrt.domain.vials import TakenVial, VialId
 from scentrt.errors import StoreUnavailable
 from scentrt.service_layer.views import NO_VIAL, BatchView, ProductView, VialFilter
@@ -74,6 +74,9 @@ class MemoryRefills:
         theirs = (each for each in self.rows.values() if each.zone == zone)
         last = max((each.number for each in theirs if each.refill.sku == sku), default=0)
         return next(n for n in count(last + 1) if orderid_of(zone, sku, n) not in self.rows)
+
+    async def is_ordered(self, refill: Refill) -> bool:
+        return self._stock.read().lines.get((refill.sku, refill.orderid)) == refill.qty
 
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         if not self.writable or self.puts_left == 0:

@@ -65,6 +65,10 @@ class RefillStore(Protocol):
         """
         ...
 
+    async def is_ordered(self, refill: Refill) -> bool:
+        """Say whether there is a line of its order, on a batch or on back order."""
+        ...
+
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         """Store a new refill, or one in the place of that of an order; on disk on return."""
         ...
@@ -277,8 +281,10 @@ class RefillClerk:
 
     async def _order(self, need: Need) -> None:
         """Have a refill that is wanted allocated, of the first product that is in stock."""
+        tried = set[Sku]()
         while (current := self._open[need]).refill.status is RefillStatus.WANTED:
             refill = current.refill
+            tried.add(refill.sku)
             try:
                 ref = await self._bus.handle(Allocate(refill.orderid, refill.sku, refill.qty))
             except InvalidSku:
@@ -292,15 +298,19 @@ class RefillClerk:
             except StockConflict:  # the order was cancelled while nobody knew whether it was there
                 await self._put(current.become(RefillStatus.CANCELLED), refill.orderid)
                 continue
-            if ref is not None:
+            # Or it was displaced before anybody knew of it, and has a place on back order.
+            if ref is not None or await self._store.is_ordered(refill):
                 self._look_again = True  # and see when it comes
                 await self._put(current.become(RefillStatus.ORDERED), refill.orderid)
             elif (kind := next_choice(self._catalogue, refill)) is not None:
                 await self._choose(current, kind, RefillStatus.WANTED)
             else:
-                first = self._catalogue.of_scent(refill.scent)
-                if first:
-                    await self._choose(current, first[0], RefillStatus.OUT_OF_STOCK)
+                kinds = self._catalogue.of_scent(refill.scent)
+                if kinds:
+                    await self._choose(current, kinds[0], RefillStatus.OUT_OF_STOCK)
+                    if kinds[0].sku not in tried:  # by an earlier process, and it may be there now
+                        self._come.add(refill.scent)
+                        self._work.set()
                 else:
                     out = current.become(RefillStatus.OUT_OF_STOCK)
                     await self._put(out, refill.orderid)

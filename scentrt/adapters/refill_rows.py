@@ -47,6 +47,13 @@ _REFILLS = (
     )
     .order_by(refills.c.orderid)
 )
+_HAS_LINE = select(
+    exists().where(
+        order_lines.c.sku == bindparam("of"),
+        order_lines.c.orderid == bindparam("order"),
+        order_lines.c.qty == bindparam("many"),
+    )
+)
 _IS_TAKEN = select(exists().where(refills.c.orderid == bindparam("of")))
 
 
@@ -63,6 +70,10 @@ class SqlRefillStore:
     async def next_number(self, zone: ZoneId, sku: Sku) -> int:
         """Return the number of the next refill of a product in a zone, under which it is free."""
         return await self._store.read(_read_next_number, zone, sku)
+
+    async def is_ordered(self, refill: Refill) -> bool:
+        """Say whether there is a line of its order, on a batch or on back order."""
+        return await self._store.read(_read_is_ordered, refill)
 
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         """Store a new refill, or one in the place of that of an order; on disk on return."""
@@ -111,6 +122,11 @@ async def _read_next_number(connection: AsyncConnection, zone: ZoneId, sku: Sku)
     while await connection.scalar(_IS_TAKEN, {"of": orderid_of(zone, sku, number)}):
         number += 1
     return number
+
+
+async def _read_is_ordered(connection: AsyncConnection, refill: Refill) -> bool:
+    line = {"of": refill.sku, "order": refill.orderid, "many": refill.qty}
+    return bool(await connection.scalar(_HAS_LINE, line))
 
 
 def _write(connection: Connection, told: ZoneRefill, instead_of: OrderId | None) -> None:

@@ -144,7 +144,10 @@ class TestRefills:
             await refills.put(self.refill, None)
             assert await refills.open_refills() == (self.refill,)
             await bus.handle(CreateBatch(B1, SEA, 10, TODAY))
+            assert not await refills.is_ordered(self.refill.refill)
             await bus.handle(Allocate(orderid, SEA, 3))
+            assert await refills.is_ordered(self.refill.refill)
+            assert not await refills.is_ordered(replace(self.refill.refill, qty=2))
             ordered = self.refill.become(RefillStatus.ORDERED)
             await refills.put(ordered, orderid)
             assert await refills.open_refills() == (

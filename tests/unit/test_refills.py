@@ -607,6 +607,38 @@ class TestFailures:
             assert (list(office.allocated), len(refills.rows)) == ([REFILL], 1)
             assert office.last.status == "ordered"
 
+    async def test_an_order_that_was_displaced_before_anybody_knew_of_it_is_no_other_one(
+        self, autojump_clock: MockClock
+    ) -> None:
+        memory = MemoryStore()
+        refills = MemoryRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            await office.stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, ECO, 10))
+            refills.puts_left = 1
+            await office.report(10)
+            assert office.allocated == {REFILL: B1}
+            await office.stage.handle(ChangeBatchQuantity(B1, 0))
+            refills.puts_left = None
+            await trio.sleep(10)
+            assert (office.last.orderid, office.last.status) == (REFILL, "ordered")
+            assert list(office.stage.tables.lines) == [(SEA, REFILL)]
+
+    async def test_stock_of_the_first_choice_that_came_before_a_crash_is_seen_after_it(
+        self, autojump_clock: MockClock
+    ) -> None:
+        """The next one was wanted then, which is not in stock."""
+        memory = MemoryStore()
+        refills = MemoryRefills(memory.stock)
+        async with open_office(memory, refills) as office:
+            refills.puts_left = 2
+            await office.report(10)
+            assert office.last.sku == ECO
+            await office.stage.handle(CreateBatch(B1, SEA, 10))
+        refills.puts_left = None
+        async with open_office(memory, refills) as office:
+            await office.settle()
+            assert (office.last.status, office.last.batchref) == ("ordered", B1)
+
     async def test_stock_that_came_while_nobody_listened_is_seen_at_the_start(
         self, autojump_clock: MockClock
     ) -> None:

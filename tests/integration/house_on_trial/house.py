@@ -33,7 +33,7 @@ from scentrt.domain.doses import Limits
 from scentrt.domain.events import LevelChanged, PublicEvent, VialsLoaded
 from scentrt.domain.layout import TheatrePlan
 from scentrt.domain.names import OrderId, Sku
-from scentrt.domain.refills import ZoneRefill
+from scentrt.domain.refills import Refill, ZoneRefill
 from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.vials import DEFAULT_LOW, ScentSupply, SeatedVial, VialId
 from scentrt.errors import ActorCrashed, StoreUnavailable
@@ -134,6 +134,9 @@ class WiredRefills:
 
     async def next_number(self, zone: ZoneId, sku: Sku) -> int:
         return await self._store.next_number(zone, sku)
+
+    async def is_ordered(self, refill: Refill) -> bool:
+        return await self._store.is_ordered(refill)
 
     async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
         async with self._wire.writing():

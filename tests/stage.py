@@ -192,7 +192,10 @@ class Stage:
 
     @asynccontextmanager
     async def play_and_be_killed(self) -> AsyncIterator[None]:
-        """Run as `play` does, but write nothing of what ends after the block."""
+        """Run as `play` does, but write nothing of what ends after the block.
+
+        The ledger tries to, for a second.
+        """
         async with self.play():
             yield
             self.store.writable = False

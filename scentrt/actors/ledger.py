@@ -16,7 +16,6 @@ is stored alone, so that it fails alone.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -36,8 +35,7 @@ from scentrt.service_layer.changes import Changes
 
 __all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
 
-FIRST_RETRY_S = 0.1
-LAST_RETRY_S = 2.0
+FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
 
 LAST_FLUSH_S = 1.0
 """How long ending may take over what still waits: a fifth of what a whole shutdown has."""
@@ -77,7 +75,7 @@ class Ledger:
     """Take what must outlive a restart, and write it to `store`, in one task (`run`).
 
     Zones stop before the ledger does: cancel `run` when every zone has ended, so give it a nursery
-    around theirs. However it is cancelled, it tries once more to write what waits.
+    around theirs. However it is cancelled, it still tries to write what waits.
 
     `on_deliveries` is called after every commit that has left something to be delivered; it must
     not block or raise. `name_of` tells the hello name of whoever asked for something, if known.
@@ -164,11 +162,8 @@ class Ledger:
     ) -> None:
         """Take the last doses of a zone that ends in good order; they are on disk on return.
 
-        And so is what has been recorded of its vials before.
-
-        Raises:
-          StoreUnavailable: an attempt failed. What was handed in is kept and tried again, like
-            everything else.
+        And so is what has been recorded of its vials before. Raises `StoreUnavailable` where an
+        attempt failed; all of it is kept and tried again.
         """
         book = self._record(zone, used, through_ms, closed=True)
         vials = self._backlog.vials(zone)
@@ -257,8 +252,8 @@ class Ledger:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Write whatever waits, until cancelled.
 
-        Then what still waits is tried once more, shielded, for `LAST_FLUSH_S` at most. Whoever
-        waits after that is answered with `StoreUnavailable`.
+        Then what still waits is tried on, shielded, for `LAST_FLUSH_S`; an attempt that has begun
+        by then is the last. Whoever waits after that is answered with `StoreUnavailable`.
         """
         task_status.started()
         try:
@@ -289,9 +284,12 @@ class Ledger:
                 self._work.set()
 
     async def _write_the_rest(self) -> None:
-        with trio.move_on_after(LAST_FLUSH_S, shield=True), suppress(StoreUnavailable):
+        with trio.move_on_after(LAST_FLUSH_S, shield=True):
             while self._backlog.waits:
-                await self._commit()
+                try:
+                    await self._commit()
+                except StoreUnavailable:
+                    await trio.sleep(FIRST_RETRY_S)
         if self._backlog.waits:
             logger.error("the ledger ends with something not written: %s", self.health)
 

@@ -78,7 +78,6 @@ async def test_after_a_kill_the_unwritten_time_counts_as_if_every_slot_had_been_
         await trio.sleep(1.5)
         await stage.targets(stage.cue("not written", duration_ms=10_000))
         await trio.sleep(0.25)
-    await trio.sleep(1)
     async with stage.play():
         # 20 s, less 1 s that is written, less two slots for the 1.75 s since the last write
         assert await has_left(stage, 20_000 - 1_000 - 2 * 1_750)

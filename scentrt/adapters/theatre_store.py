@@ -54,6 +54,11 @@ from scentrt.service_layer.changes import Changes
 
 P = ParamSpec("P")
 
+BUSY_S = 0.5
+"""How long a transaction waits for the lock of another program. Nothing can end that wait, not even
+the end of the server, which has to wait for two of them in a row: see `bootstrap.server`. What must
+not be lost is tried again anyway, and who orders hears soon that he should come again."""
+
 FORGOTTEN_SECONDS_PER_COMMIT = 10
 """How many of a zone's old seconds a commit removes: more than come in with it, and few enough that
 what a long evening left behind does not hold up the writer."""
@@ -83,7 +88,7 @@ _FORGET_DOSES = delete(dose_seconds).where(
 
 @asynccontextmanager
 async def open_store(
-    aio: AioThread, database: str | Path, *, busy_s: float = 2.0
+    aio: AioThread, database: str | Path, *, busy_s: float = BUSY_S
 ) -> AsyncIterator["SqlTheatreStore"]:
     """Open a theatre's database for this process alone, creating it if it is not there.
 

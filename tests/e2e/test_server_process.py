@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from scentrt.entrypoints.cli import app, main
 from simulators.client import Client, Closed, Message, Refused, Role, open_client
+from tests.browser import browse
 from tests.conftest import House, OpenHouse
 from tests.e2e.server_process import FREE_PORTS, STOPS_WITHIN_S, environment, serve
 
@@ -138,6 +139,34 @@ class TestStopping:
                 await pipe.write(ONE_SLOT)
             with trio.fail_after(STOPS_WITHIN_S):
                 assert await process.wait() == 0
+
+    async def test_it_stops_in_time_while_another_program_keeps_the_database_locked(
+        self, tmp_path: Path
+    ) -> None:
+        async with (
+            serve(tmp_path) as server,
+            server.engine() as game,
+            server.operator() as desk,
+            trio.open_nursery() as shop,
+        ):
+            with closing(sqlite3.connect(tmp_path / "scentrt.db")) as other:
+                other.execute("BEGIN IMMEDIATE")
+                await game.cue("sea-breeze", ALL, duration_ms=10_000)
+                await desk.panic()
+                shop.start_soon(order_in_vain, server.http_url)
+                for _ in range(3):  # by then it is under way
+                    await server.get("/healthz")
+                with trio.fail_after(5):  # as the contract has it
+                    await server.stop()
+
+
+async def order_in_vain(url: str) -> None:
+    """Bring goods that cannot be written down, and be told when to come again."""
+    async with browse(url) as client:
+        batch = {"ref": "b", "sku": "SEA", "qty": 1}
+        answer = await client.post("/add_batch", json=batch)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
 
 
 class TestComingBack:

@@ -91,3 +91,13 @@ async def test_a_subscriber_who_does_not_read_is_cut_within_5_s_and_delays_nobod
         assert await dozer.hear_the_end() == 1013
     # Whoever waited for the one who dozes would have been told of one or two.
     assert told > 10
+
+
+async def test_who_was_cut_still_reads_why_when_other_closings_would_be_over_for_long(
+    house: House,
+) -> None:
+    async with enter(house.gateway_url) as client:
+        await leave_unread(client, 60)
+        await trio.sleep(2)
+        client.line.let_go()
+        assert await client.hear_the_end() == 1013

@@ -19,7 +19,7 @@ from trio_websocket import (
     wrap_server_stream,
 )
 
-from scentrt.entrypoints.gateway.stream import FrameStream
+from scentrt.entrypoints.gateway.stream import FAREWELL_S, FrameStream
 from scentrt.entrypoints.gateway.wire import BINARY, CLOSE, TEXT, encode_frame
 
 PING = 0x9
@@ -274,7 +274,8 @@ class TestWhoDoesNotRead:
                 await stream.receive_some()
             assert trio.current_time() == pytest.approx(3.0)
             assert stream.stalled.is_set()
-        assert trio.current_time() == pytest.approx(3.5)  # `run` has closed the socket
+        # `run` has closed the socket
+        assert trio.current_time() == pytest.approx(3.0 + FAREWELL_S)
         with pytest.raises(trio.BrokenResourceError):
             await stream.send_all(b"")
         viewer.sock.close()
@@ -301,7 +302,7 @@ class TestWhoDoesNotRead:
             await pass_by(3.1)
             await pass_by(3.1)
             assert stream.stalled.is_set()
-            await pass_by(0.6)
+            await pass_by(FAREWELL_S)
         viewer.sock.close()
 
     async def test_a_peer_who_leaves_too_much_waiting_is_cut_at_once(self) -> None:

@@ -128,7 +128,12 @@ class Caller:
         self.left_cleanly = closed.reason is not None and closed.reason.code not in BROKEN
 
     async def close(self) -> None:
-        """Take leave with the code of the hang-up, for a second at most whatever the peer does."""
+        """Take leave with the code of the hang-up, for a second at most whatever the peer does.
+
+        One who was cut because he did not read is left to the stream, which tells him why.
+        """
+        if self.stream.stalled.is_set():
+            return
         hangup = self._hangup or Hangup(GOING_AWAY, "")
         if self._hangup is None and self.scope.cancelled_caught:
             hangup = Hangup(POLICY, f"nothing was heard for {self._max_silence_s:g} s")
@@ -141,7 +146,6 @@ class Caller:
             ):
                 while await self.stream.receive_some():
                     pass
-            # One that was cut because it did not read may still read why.
             await self.stream.aclose()
 
 

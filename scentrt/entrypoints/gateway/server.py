@@ -132,6 +132,8 @@ class Gateway:
                 if caller is not None:
                     nursery.start_soon(caller.keep_alive)
                     await self._converse(caller, deadline)
+                    if stream.stalled.is_set():
+                        await stream.wait_gone()
                 nursery.cancel_scope.cancel()
         except* Exception as group:  # noqa: BLE001 (the boundary of one connection)
             # What comes before a hello is port scanners and fuzzers: no traceback for them.

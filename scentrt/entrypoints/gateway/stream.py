@@ -30,6 +30,10 @@ BURST: Final = 32
 # How often to look whether a peer who seems to have stalled has accepted something after all.
 LOOKS_PER_STALL: Final = 6
 RECEIVE_SIZE: Final = 64 * 1024
+# How long a peer who was cut has to begin reading, and so to learn why: games stall for seconds. It
+# costs a socket with what is in it, and a crowd gains nothing: who reads may keep a place for good.
+# The end of the server does not wait for it.
+FAREWELL_S: Final = 10.0
 
 CLOSE_BYTE: Final = bytes((0x80 | CLOSE,))
 TOO_SLOW: Final = encode_frame(CLOSE, (1013).to_bytes(2, "big") + b"too slow")
@@ -63,7 +67,7 @@ class FrameStream(trio.abc.Stream):
 
     A peer is cut who leaves more than `max_waiting` bytes waiting, or accepts not one byte for
     `stall_s`: `stalled` is set, whoever reads or sends gets `trio.BrokenResourceError`, what waits
-    gives way to a close frame with code 1013, and after `grace_s` at most the socket is closed.
+    gives way to a close frame with code 1013, and after `FAREWELL_S` at most the socket is closed.
 
     `peer` is the other end's address, for logs.
     """
@@ -165,6 +169,10 @@ class FrameStream(trio.abc.Stream):
         if self.stalled.is_set():
             await self._part()
 
+    async def wait_gone(self) -> None:
+        """Wait until `run` has closed the socket of a peer who was cut."""
+        await self._gone.wait()
+
     # --- A stream.
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -217,7 +225,7 @@ class FrameStream(trio.abc.Stream):
 
         What still waits may go out, and the peer read it, for `grace_s`: a socket that is closed
         with something unread in it takes back what its peer has not read either, the reason for
-        closing above all. If cancelled, closes at once.
+        closing above all. Who was cut has `FAREWELL_S` for it. If cancelled, closes at once.
         """
         self._end = trio.ClosedResourceError
         try:
@@ -353,18 +361,20 @@ class FrameStream(trio.abc.Stream):
         self._size = 0
 
     async def _part(self) -> None:
-        """Say what is left to say, wait for the peer to close, and close; `grace_s` at most."""
+        """Say what is left to say, wait in bounds for the peer to close, and close."""
         self._taking = False
         if self._parting:
             await self._gone.wait()
             return
         self._parting = True
+        patience = trio.move_on_after(FAREWELL_S if self.stalled.is_set() else self._grace_s)
         try:
-            with suppress(trio.ClosedResourceError, OSError), trio.move_on_after(self._grace_s):
+            with suppress(trio.ClosedResourceError, OSError), patience:
                 while self._waiting:
                     await wait_writable(self._sock.fileno())
                     self._write()
                 self._sock.shutdown(socket.SHUT_WR)
+                patience.deadline = min(patience.deadline, trio.current_time() + self._grace_s)
                 while await self._receive(RECEIVE_SIZE):
                     pass
         finally:

@@ -30,6 +30,13 @@ class Halts:
             self._bulletin.ended(run, self._seating.named(ids), reason)
         return sum(map(len, closed.values()))
 
+    def leave(self, seat: Seat, now_ms: float) -> None:
+        """Say that what runs at goggles has ended as they leave, though it counts to its end."""
+        begun = [slot.running(now_ms) for slot in seat.slots if not slot.is_kept]
+        for run in dict.fromkeys(begun):
+            if run is not None:
+                self._bulletin.ended(run, (seat.id,), Ended.RESTARTED)
+
     def vacate(self, spots: Iterable[tuple[Seat, Slot]], now_ms: float) -> None:
         """End what these slots have to do with the vials in them: nobody else's is to pay for it.
 

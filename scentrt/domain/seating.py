@@ -60,9 +60,9 @@ class Seating:
             self.present.append(seat)
         return seat
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: Seat, now_ms: float) -> None:
         """Let goggles go; they stay known by name."""
-        seat.online = False
+        seat.online, seat.left_ms = False, now_ms
         self.present.remove(seat)
 
     def settle(self, id: SeatId, said: SeatChange) -> SeatChange:
@@ -89,7 +89,8 @@ class Seating:
     ) -> tuple[dict[Run, list[SeatId]], dict[int, list[SeatId]]]:
         """Close the matching releases; return the seats by what ended and by slot number.
 
-        A dispenser that cannot be reached goes on to the end of its release, and that counts.
+        A dispenser that cannot be reached goes on to the end of its release, and that counts. What
+        went on at goggles that had left is not among what ended: that was told when they left.
         """
         ended: dict[Run, list[SeatId]] = {}
         closed: dict[int, list[SeatId]] = {}
@@ -102,7 +103,8 @@ class Seating:
                     self.journal_end(seat, slot, reason, now_ms)
                     seat.close(slot, now_ms)
                     slot.parts.clear()
-                    ended.setdefault(run, []).append(seat.id)
+                    if run.starts_ms > seat.left_ms:
+                        ended.setdefault(run, []).append(seat.id)
                     closed.setdefault(slot.number, []).append(seat.id)
         return ended, closed
 

@@ -51,6 +51,7 @@ class Seat:
         "anything",
         "budget",
         "id",
+        "left_ms",
         "online",
         "settings",
         "slots",
@@ -142,6 +143,8 @@ class Seat:
     def fit(self, slots: list[Slot], now_ms: float, *, anything: bool = False) -> None:
         """Give the seat another dispenser; what the person there already got still counts."""
         self.anything = anything
+        self.left_ms = NEVER
+        """When goggles left that are not back: what had begun by then was told to have ended."""
         self.slots = slots
         self._arrange(now_ms)
 

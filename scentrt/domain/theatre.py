@@ -307,7 +307,8 @@ class Zone:
         """Let goggles go: they are offline to who names them, and no seat to anybody else."""
         seat = self._seating.get(id)
         if seat is not None and seat.online:
-            self._seating.leave(seat)
+            self._halts.leave(seat, now_ms)
+            self._seating.leave(seat, now_ms)
             self._levels.lose(seat, now_ms)
             self._bulletin.changed(Change.SEAT_OFFLINE, id, now_ms)
 

@@ -7,6 +7,7 @@ from scentrt.domain.cues import GOGGLES_ZONE, SeatId
 from scentrt.domain.decisions import Accepted
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import Change, Ended, ScentEnded, ScentReleased, ZoneChanged
+from scentrt.domain.seat_settings import SeatChange
 from scentrt.domain.seats import Slot
 from scentrt.domain.theatre import Zone
 from tests.unit.venue import PINE, SEA, TAR, Venue, limits, skipped, targets
@@ -122,9 +123,47 @@ def test_what_runs_when_goggles_come_back_is_stopped() -> None:
     leave(venue, ANN)
     venue.at(3_000)
     arrive(venue, ANN, "sea-breeze")
+    assert sum(venue.zone.take_doses(venue.clock).values()) == 3_000_000
+
+
+def test_what_runs_when_goggles_leave_is_told_to_have_ended_and_not_again_later() -> None:
+    venue = empty()
+    arrive(venue, ANN, "sea-breeze")
+    arrive(venue, BOB, "sea-breeze")
+    venue.cue(lasts=8_000)
+    venue.at(1_000)
+    leave(venue, ANN)
     [ended] = venue.heard(ScentEnded)
     assert (ended.reason, ended.seats) == (Ended.RESTARTED, (ANN,))
-    assert sum(venue.zone.take_doses(venue.clock).values()) == 3_000_000
+    assert changes(venue)[-1] == (Change.SEAT_OFFLINE, ANN)
+    venue.at(3_000)
+    arrive(venue, ANN, "sea-breeze")
+    assert venue.heard(ScentEnded) == []
+
+
+def test_what_goggles_get_after_their_return_can_end_early_as_ever() -> None:
+    venue = empty()
+    arrive(venue, ANN, "sea-breeze")
+    venue.cue(1, lasts=8_000)
+    leave(venue, ANN)
+    arrive(venue, ANN, "sea-breeze")
+    venue.cue(2, lasts=8_000)
+    leave(venue, ANN)
+    assert [ended.cue.id for ended in venue.heard(ScentEnded)] == [1, 2]
+
+
+def test_a_spray_that_had_not_begun_when_goggles_left_is_told_once_to_be_off() -> None:
+    venue = empty()
+    arrive(venue, ANN, "sea-breeze")
+    with venue.acting():
+        venue.zone.set_seat(ANN, SeatChange(delay_ms=500), venue.clock)
+    venue.cue(lasts=2_000)
+    venue.at(100)
+    leave(venue, ANN)
+    venue.at(200)
+    arrive(venue, ANN, "sea-breeze")
+    venue.at(600)
+    assert len(venue.heard(ScentEnded)) == 1
 
 
 def test_newer_goggles_of_a_name_take_the_place_of_the_older() -> None:

@@ -105,13 +105,15 @@ class OutboxHealth:
     """How it stands with one kind of delivery, as of the last look into the database.
 
     `waiting` counts those that have not been tried, where `PAGE` stands for so many or more, and
-    `put_off` those that the outside did not take for now. `failing` says that it was away at the
-    last attempt, `given_up` how many were given up since the start.
+    `put_off` those that the outside did not take for now. `failing` says that the last attempt came
+    to nothing, and `away` that this was the outside's doing, not the database's or a bug's.
+    `given_up` is how many were given up since the start.
     """
 
     waiting: int
     put_off: int
     failing: bool
+    away: bool
     given_up: int
 
 
@@ -189,6 +191,7 @@ class _Courier:
         self._reasons: dict[int, str] = {}  # of those that were given up
         self._written_down_at = 0.0
         self._failing_since: float | None = None
+        self._away = False
         self._given_up = 0
 
     @property
@@ -197,6 +200,7 @@ class _Courier:
             len(self._page),
             self._put_off.number,
             self._failing_since is not None,
+            self._away,
             self._given_up,
         )
 
@@ -318,12 +322,14 @@ class _Courier:
         self._written_down_at = trio.current_time()
 
     def _note_failure(self, error: Exception) -> None:
+        self._away = isinstance(error, DeliveryFailed)
         if self._failing_since is None:
             self._failing_since = trio.current_time()
             log.error("%s cannot be delivered, and is tried again: %s", self._kind, error)
 
     def _note_success(self) -> None:
         self._backoff.reset()
+        self._away = False
         if self._failing_since is not None:
             seconds = trio.current_time() - self._failing_since
             self._failing_since = None

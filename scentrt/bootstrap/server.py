@@ -356,8 +356,10 @@ def _readiness(
             "server: see the log"
         )
     for kind, out in outbox.health.items():
-        if out.failing:
+        if out.away:
             remarks.append(f"{kind} is away, and {out.waiting} deliveries or more wait for it")
+        elif out.failing:  # for want of the database, which has a reason of its own, or by a bug
+            remarks.append(f"what {kind} is to deliver waits, though it is not away: see the log")
         if out.given_up:
             remarks.append(f"given up by {kind} since the start: {out.given_up}; see the log")
     if fanout.dropped:

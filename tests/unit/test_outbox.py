@@ -14,7 +14,7 @@ from scentrt.errors import Deferred, DeliveryFailed, ScentError, Undeliverable
 from scentrt.service_layer.deliveries import Delivery
 from tests.memory_deliveries import MemoryDeliveries
 
-HEALTHY = OutboxHealth(waiting=0, put_off=0, failing=False, given_up=0)
+HEALTHY = OutboxHealth(waiting=0, put_off=0, failing=False, away=False, given_up=0)
 
 DAY_S = 86_400
 
@@ -256,7 +256,8 @@ async def test_a_bug_in_a_channel_is_logged_with_its_traceback_and_loses_nothing
     desk.commit("a")
     await trio.sleep(10)
     assert "Traceback" in caplog.text
-    assert desk.outbox.health["redis"].failing
+    health = desk.outbox.health["redis"]
+    assert (health.failing, health.away) == (True, False)
     desk.redis.away = None
     await trio.sleep(5)
     assert desk.redis.arrived == ["a"]
@@ -268,7 +269,8 @@ async def test_without_a_database_it_tries_on_and_delivers_when_there_is_one(
     desk.store.readable = False
     desk.commit("a")
     await trio.sleep(60)
-    assert desk.outbox.health["redis"].failing
+    health = desk.outbox.health["redis"]
+    assert (health.failing, health.away) == (True, False)
     desk.store.readable = True
     await trio.sleep(5)
     assert desk.redis.arrived == ["a"]
@@ -359,7 +361,7 @@ async def test_health_tells_how_many_wait_and_whether_it_fails(
     desk.commit("c")
     await trio.sleep(5)
     assert desk.outbox.health == {
-        "redis": OutboxHealth(waiting=3, put_off=0, failing=True, given_up=0),
+        "redis": OutboxHealth(waiting=3, put_off=0, failing=True, away=True, given_up=0),
         "email": HEALTHY,
     }
     desk.redis.away = None
@@ -431,7 +433,7 @@ async def test_one_that_is_not_taken_for_now_lets_those_behind_it_pass_and_arriv
     await wait_all_tasks_blocked()
     assert desk.redis.arrived == ["a", "c", "e"]
     assert desk.store.event_ids == ["b", "d"]
-    assert desk.outbox.health["redis"] == OutboxHealth(0, 2, failing=False, given_up=0)
+    assert desk.outbox.health["redis"] == OutboxHealth(0, 2, failing=False, away=False, given_up=0)
     desk.redis.poison.clear()
     await trio.sleep(10)
     assert desk.redis.arrived[:3] == ["a", "c", "e"]
@@ -510,7 +512,8 @@ async def test_one_that_is_not_taken_for_now_survives_the_death_of_the_outside(
     desk.commit("c")
     await trio.sleep(200)
     assert desk.redis.arrived == ["b"]
-    assert desk.outbox.health["redis"].failing
+    health = desk.outbox.health["redis"]
+    assert (health.failing, health.away) == (True, True)
     desk.redis.away = None
     await trio.sleep(200)
     assert sorted(desk.redis.arrived) == ["a", "b", "c"]

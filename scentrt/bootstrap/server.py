@@ -4,7 +4,7 @@ How it stops, and how long a step may take when everything is in its way:
 
 1. Nobody is taken in any more. At the same time zones stop every spray and have their last doses
    written (1 s), devices are stopped and let go (1.5 s), requests that are under way are answered
-   (1 s), and clients are closed (1 s).
+   (1 s), and clients are told what has ended, at once unless very much waits, and closed (1 s).
 2. Refills, products and deliveries end, each when what it has under way at the database does: two
    transactions at most, its own and one before it (1 s).
 3. The ledger goes on trying to write what is left (1 s, and the attempts around it, 1 s).
@@ -252,11 +252,11 @@ async def open_server(
                 _running(outbox.run),
                 _running(stock.room.run),
                 _running(clerk.run),
+                _running(fanout.run),
                 trio.open_nursery() as doors,
                 trio.open_nursery() as linking,
                 trio.open_nursery() as rooms,
             ):
-                rooms.start_soon(fanout.run)
                 rooms.start_soon(hear_redis, settings.redis, stock.bus)
                 for actor in actors.values():
                     rooms.start_soon(supervise, actor.mailbox, actor.run)
@@ -290,9 +290,10 @@ async def open_server(
                         seats=seats,
                     )
                 finally:
+                    # Zones stop what runs before anybody else gets a turn, so clients are told.
+                    rooms.cancel_scope.cancel()
                     gateway.stop()
                     stopping.set()
-                    rooms.cancel_scope.cancel()
                     linking.cancel_scope.cancel()
 
 

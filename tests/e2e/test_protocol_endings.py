@@ -35,6 +35,25 @@ async def test_when_the_server_goes_everybody_is_closed_with_1001(open_house: Op
         assert {told.spray.slot for told in house.memory("A").received} == {0}
 
 
+async def test_when_the_server_goes_those_who_listen_are_told_before_that_what_has_ended(
+    open_house: OpenHouse,
+) -> None:
+    async def listen(url: str, task_status: trio.TaskStatus[None]) -> None:
+        async with enter(url) as engine, enter(url, "goggles", "player-7") as goggles:
+            await goggles.ask("subscribe", events=["scent"])
+            await engine.cue("runs", to={"all": True}, duration_ms=9000)
+            for _ in ("A", "goggles"):
+                await goggles.hear("scent")
+            task_status.started()
+            ended = [await goggles.hear("scent-end") for _ in ("A", "goggles")]
+            assert {event["zone"] for event in ended} == {"A", "goggles"}
+            assert {event["reason"] for event in ended} == {"stopped"}
+            assert await goggles.hear_the_end() == 1001
+
+    async with trio.open_nursery() as outside, open_house() as house:
+        await outside.start(listen, house.gateway_url)
+
+
 # Who does not read
 
 

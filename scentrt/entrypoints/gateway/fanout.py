@@ -123,6 +123,8 @@ class FanOut:
         self._stock: deque[tuple[StockEvent, float]] = deque()
         self._stock_is_wanted = False
         self._work = trio.Event()
+        self._quiet = trio.Event()  # while nothing is to be told
+        self._quiet.set()
         self.dropped = 0
         """Events that nobody was told, because too many waited."""
 
@@ -168,8 +170,9 @@ class FanOut:
         if self._stock_is_wanted:
             self._put(self._stock, (event, at_ms))
 
-    async def run(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
+        task_status.started()
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -179,6 +182,11 @@ class FanOut:
                     await self._serve(partial(_wants, event), _parts(event))
                 else:
                     await self._serve_stock(*self._stock.popleft())
+            self._quiet.set()
+
+    async def wait_told(self) -> None:
+        """Wait until whatever has been published has been told."""
+        await self._quiet.wait()
 
     def _put(self, queue: deque[T], event: T) -> None:
         if len(queue) >= QUEUE_CAPACITY:
@@ -188,6 +196,8 @@ class FanOut:
             return
         queue.append(event)
         self._work.set()
+        if self._quiet.is_set():
+            self._quiet = trio.Event()
 
     async def _serve_stock(self, event: StockEvent, at_ms: float) -> None:
         kind = self._catalogue.kind(event.sku)

@@ -93,7 +93,7 @@ class Gateway:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `stop`; everybody has been let go with 1001 when this returns."""
+        """Serve until `stop`; then tell what has ended by it, and let go of everybody with 1001."""
         async with trio.open_nursery() as self._clients:
             async with trio.open_nursery() as door:
                 serve = partial(trio.serve_listeners, handler_nursery=self._clients)
@@ -101,6 +101,8 @@ class Gateway:
                 task_status.started()
                 await self._stopping.wait()
                 door.cancel_scope.cancel()
+            with trio.move_on_after(CLOSE_WITHIN_S):
+                await self._fanout.wait_told()
             for caller in self._open:
                 caller.hang_up(GOING_AWAY, "the server is going away")
             with trio.move_on_after(2 * CLOSE_WITHIN_S):

@@ -56,4 +56,25 @@ same frame through a bare echo, at the same pace: what a cue costs before anybod
 Where load is the subject, it is an open loop: each cue has its moment, comes at that however late
 the answers are, and is timed from that. So a pause of the server counts for everybody who comes
 meanwhile. Everything else is a closed loop, in which it counts once.
+
+Not every goal is met, and `just profile NAME` shows what stands in the way:
+
+* `cue` and `pipelined`, 1.35 to 1.75 echoes and half as many cues as echoes. An echo is little more
+  than trio-websocket's reading and writing. The reading is a fifth of a pipelined cue, and what is
+  left is flat: a fifth for the session that hears it, two fifths for the zone that decides it,
+  carries it out and answers, trio's turns between them, the journal written behind. No function of
+  ours takes 3 %.
+* `busy`, 2 to 2.5 times idle at p99. An echo at that pace is as much slower than one echo after
+  the other: processes that have slept for ten milliseconds wake up cold.
+* `gatt`. Before anything is decided, a cue has come through a socket: the bare echo alone takes
+  about twice as long as bleak's write over Bumble, and two thirds of it over BlueZ. From there on
+  it is the hop to the zone, the crossing into bleak's thread, and the interpreter that both share.
+  Written to 24 seats, the writes themselves take as long as bleak's alone (`first to last`).
+* `allocate`, 0.35 to 0.5 of the empty requests with one product, 0.3 to 0.4 with ten. Of an
+  allocation of the ten, three fifths are HTTP, of which an empty request has most, too; a fifth is
+  the product and its unit of work, which holds hardly more than one line where the clients are
+  spread over ten; and the rest are the ledger and the thread that writes.
+* `fan-out 500` beside Mosquitto, which is written in C: 0.9 to 1.1.
+* `start`, `orders` and `bus` with 100 products have goals in seconds, not ratios: a machine met
+  them when it was quiet, and missed them an hour later, when everything took twice as long.
 """

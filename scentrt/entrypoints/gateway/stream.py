@@ -33,7 +33,7 @@ RECEIVE_SIZE: Final = 64 * 1024
 # How long a peer who was cut has to begin reading, and so to learn why: games stall for seconds. It
 # costs a socket with what is in it, and a crowd gains nothing: who reads may keep a place for good.
 # The end of the server does not wait for it.
-FAREWELL_S: Final = 10.0
+FAREWELL_S: Final = 6.0
 
 CLOSE_BYTE: Final = bytes((0x80 | CLOSE,))
 TOO_SLOW: Final = encode_frame(CLOSE, (1013).to_bytes(2, "big") + b"too slow")

@@ -68,7 +68,7 @@ def forecast(
     try:
         file = CueFile(_content(cues))
         lines = file.lines
-        outlook = _foresee(_settings(theatre, db, http), token, file)
+        outlook = _foresee(_settings(theatre, db, http), http, token, file)
     except BadCueList as bad:
         _tell(cues, lines, bad)
         raise typer.Exit(2) from bad
@@ -104,7 +104,9 @@ def _settings(theatre: Path | None, db: str | None, http: str | None) -> "Settin
     return load_settings({name: value for name, value in given.items() if value is not None})
 
 
-def _foresee(settings: "Settings", token: str | None, file: "CueFile") -> "Outlook":
+def _foresee(
+    settings: "Settings", http: str | None, token: str | None, file: "CueFile"
+) -> "Outlook":
     """Have a cue list held against the seats, by the server that runs or else here."""
     from scentrt.bootstrap import read_seats_of
     from scentrt.domain.forecast import finish, forecasting
@@ -113,12 +115,14 @@ def _foresee(settings: "Settings", token: str | None, file: "CueFile") -> "Outlo
     from scentrt.entrypoints.forecast_answer import Outlook
     from scentrt.theatre_file import load_theatre
 
+    at = settings.http
+    if http is not None:  # that server is meant, and no database that happens to be here
+        return trio.run(Counter(at.host, at.port, token, None).forecast, file.body)
     plan = load_theatre(settings.theatre)
     try:
         seats = read_seats_of(settings, plan)
     except DatabaseInUse as in_use:
-        counter = Counter(settings.http.host, settings.http.port, token, in_use)
-        return trio.run(counter.forecast, file.body)
+        return trio.run(Counter(at.host, at.port, token, in_use).forecast, file.body)
     reader = CueReader(plan, max_spray_ms=settings.limits.of_seats().max_spray_ms)
     cues = finish(reader.reading(file.cues))
     return finish(Outlook.telling(finish(forecasting(cues, seats, plan.catalogue))))

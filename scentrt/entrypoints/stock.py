@@ -50,7 +50,11 @@ Database = Annotated[
 ]
 Http = Annotated[
     str | None,
-    typer.Option("--http", metavar="HOST:PORT", help="Where the server's HTTP is, if one runs."),
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="The server, by where its HTTP is; else whichever holds the database, if one runs.",
+    ),
 ]
 Token = Annotated[
     str | None,
@@ -170,7 +174,7 @@ def import_file(
         note = read_note(data, lambda row: bar.update(task, completed=row))
         bar.update(task, description="Checking" if dry_run else "Importing", total=None)
         do = partial(check_note if dry_run else import_note, note)
-        outcome = _at_stock(_settings(db, http), token, do, "pretend" if dry_run else "make")
+        outcome = _at_stock(db, http, token, do, "pretend" if dry_run else "make")
     _tell(file, note, outcome, dry_run=dry_run)
 
 
@@ -194,17 +198,18 @@ def _have(
     where_none: Literal["refuse", "make"],
 ) -> T:
     """Have a command carried out, or end with the reason why not."""
-    return _at_stock(_settings(db, http), token, lambda owner: owner.handle(command), where_none)
+    return _at_stock(db, http, token, lambda owner: owner.handle(command), where_none)
 
 
 def _at_stock(
-    settings: "Settings",
+    db: str | None,
+    http: str | None,
     token: str | None,
     do: "Callable[[Owner], Awaitable[T]]",
     where_none: Literal["refuse", "make", "pretend"],
 ) -> T:
     """Do something at the stock, through whichever server there is; or end with why not."""
-    done = trio.run(_do, settings, token, do, where_none)
+    done = trio.run(_do, _settings(db, http), http, token, do, where_none)
     if isinstance(done, _Refused):
         _fail(str(done.why))
     return done
@@ -219,6 +224,7 @@ class _Refused:
 
 async def _do(
     settings: "Settings",
+    http: str | None,
     token: str | None,
     do: "Callable[[Owner], Awaitable[T]]",
     where_none: Literal["refuse", "make", "pretend"],
@@ -232,11 +238,14 @@ async def _do(
         except (StockError, StoreUnavailable, ActorError) as error:
             return _Refused(error)
 
+    at = settings.http
+    if http is not None:  # that server is meant, and no database that happens to be here
+        return await carry_out(Counter(at.host, at.port, token, None))
     try:
         async with open_stock_room(settings, where_none=where_none) as room:
             return await carry_out(room.bus)
     except DatabaseInUse as in_use:
-        return await carry_out(Counter(settings.http.host, settings.http.port, token, in_use))
+        return await carry_out(Counter(at.host, at.port, token, in_use))
 
 
 async def _look(settings: "Settings", sku: Sku | None) -> list[ProductView]:

@@ -76,7 +76,7 @@ def load(
 
     seats = None if not seat else tuple(SeatId(each) for each in seat)
     wish = Load(OrderId(orderid), Sku(sku), ZoneId(zone), seats, most)
-    loaded = _at_desk(_settings(theatre, db, http), token, lambda desk: desk.load(wish))
+    loaded = _at_desk(theatre, db, http, token, lambda desk: desk.load(wish))
     _show((vial, None) for vial in loaded.vials)
     rest = f"{orderid} has {loaded.left:,} more." if loaded.left else f"That is all of {orderid}."
     _say(f"{sku} of {orderid} in zone {zone}: {_vials(len(loaded.vials))}. {rest}")
@@ -128,7 +128,7 @@ def unload(
         slot,
         below,
     )
-    taken = _at_desk(_settings(theatre, db, http), token, lambda desk: desk.unload(wish))
+    taken = _at_desk(theatre, db, http, token, lambda desk: desk.unload(wish))
     _show((vial, None) for vial in taken)
     done = "returned" if to == "return" else "discarded"
     _say(f"Zone {zone}: {_vials(len(taken))} {done}.")
@@ -171,10 +171,14 @@ def _settings(theatre: str | None, db: str | None, http: str | None) -> "Setting
 
 
 def _at_desk(
-    settings: "Settings", token: str | None, do: "Callable[[VialKeeper], Awaitable[T]]"
+    theatre: str | None,
+    db: str | None,
+    http: str | None,
+    token: str | None,
+    do: "Callable[[VialKeeper], Awaitable[T]]",
 ) -> T:
     """Do something at the vial desk of whichever server there is; or end with why not."""
-    done = trio.run(_do, settings, token, do)
+    done = trio.run(_do, _settings(theatre, db, http), http, token, do)
     if isinstance(done, _Refused):
         _fail(str(done.why))
     return done
@@ -188,7 +192,10 @@ class _Refused:
 
 
 async def _do(
-    settings: "Settings", token: str | None, do: "Callable[[VialKeeper], Awaitable[T]]"
+    settings: "Settings",
+    http: str | None,
+    token: str | None,
+    do: "Callable[[VialKeeper], Awaitable[T]]",
 ) -> T | _Refused:
     from scentrt.bootstrap import open_vial_desk
     from scentrt.entrypoints.counter import Counter
@@ -199,11 +206,14 @@ async def _do(
         except (StockError, StoreUnavailable, ActorError) as error:
             return _Refused(error)
 
+    at = settings.http
+    if http is not None:  # that server is meant, and no database that happens to be here
+        return await carry_out(Counter(at.host, at.port, token, None))
     try:
         async with open_vial_desk(settings) as desk:
             return await carry_out(desk)
     except DatabaseInUse as in_use:
-        return await carry_out(Counter(settings.http.host, settings.http.port, token, in_use))
+        return await carry_out(Counter(at.host, at.port, token, in_use))
 
 
 async def _look(

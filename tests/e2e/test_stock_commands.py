@@ -238,10 +238,22 @@ async def test_a_note_is_imported_through_a_server_that_knows_of_it_at_once(
     assert len(read_tables(folder / "scentrt.db").batches) == 4
 
 
-async def test_where_the_server_is_not_found_it_is_said_how_to_name_it(
-    server: ServerProcess,
+def test_a_server_that_is_named_is_meant_and_no_database_that_happens_to_be_here(
+    folder: Path,
 ) -> None:
-    ask = partial(stock, "receive", "b-1", "SEA", "1", "--http", "127.0.0.1:1")
+    (folder / "note.csv").write_text(NOTE, encoding="utf-8")
+    for command in (["receive", "b-1", "SEA", "1"], ["allocate", "o", "SEA", "1"], ["import"]):
+        note = ["note.csv"] if command == ["import"] else []
+        code, printed = stock(*command, *note, "--http", "127.0.0.1:1")
+        assert (code, "no server answers at 127.0.0.1:1" in printed) == (2, True)
+    assert not (folder / "scentrt.db").exists()
+
+
+async def test_where_the_server_is_not_found_it_is_said_how_to_name_it(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENTRT_HTTP__PORT", "1")
+    ask = partial(stock, "receive", "b-1", "SEA", "1")
     code, printed = await trio.to_thread.run_sync(ask)
     assert code == 2
     assert f"is in use by process {server.process.pid}" in printed

@@ -216,5 +216,5 @@ async def test_a_server_that_runs_is_asked(folder: Path) -> None:
             ],
         )
         code, printed = await trio.to_thread.run_sync(of_show, "--http", "127.0.0.1:1")
-        assert (code, "nor does that server answer at 127.0.0.1:1" in printed) == (2, True)
+        assert (code, "no server answers at 127.0.0.1:1" in printed) == (2, True)
         await server.stop()

@@ -1,7 +1,7 @@
 """The counter: what a command asks of the stock of a server that runs, over HTTP."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from http import HTTPStatus
@@ -107,8 +107,7 @@ class Counter:
             "seats": wish.seats,
             "most": wish.most,
         }
-        answer = await self._ask("POST", "/vials/load", asked)
-        return Loaded(_vials_in(answer.body), answer.body["left"])
+        return await self._learn(_loaded, "POST", "/vials/load", asked)
 
     async def unload(self, wish: Unload) -> tuple[SeatedVial, ...]:
         """Unload vials; see `actors.vial_desk.VialKeeper`."""
@@ -120,7 +119,7 @@ class Counter:
             "slot": wish.slot,
             "below_percent": wish.below_percent,
         }
-        return _vials_in((await self._ask("POST", "/vials/unload", asked)).body)
+        return await self._learn(_vials_in, "POST", "/vials/unload", asked)
 
     async def journal(self, zone: ZoneId, after: int = 0) -> Any:
         """Return a page of a zone's cue journal, from after a line on, as HTTP tells it."""
@@ -129,12 +128,12 @@ class Counter:
 
     async def read(self, seat: SeatId) -> SeatCard:
         """Return what is set for a seat; see `actors.seat_desk.SeatKeeper`."""
-        return _card((await self._ask("GET", _path(seat))).body)
+        return await self._learn(_card, "GET", _path(seat))
 
     async def page(self, after: SeatId, most: int) -> Sequence[SeatCard]:
         """Return the seats that come after one; see `actors.seat_desk.SeatKeeper`."""
         path = f"/seats?limit={most}&after={quote(after, safe='')}"
-        return [_card(seat) for seat in (await self._ask("GET", path)).body["seats"]]
+        return await self._learn(_cards, "GET", path)
 
     async def change(self, seat: SeatId, change: SeatChange) -> SeatCard:
         """Set something for a seat; see `actors.seat_desk.SeatKeeper`."""
@@ -145,7 +144,7 @@ class Counter:
             "gain": change.gain,
             "delay_ms": change.delay_ms,
         }
-        return _card((await self._ask("PATCH", _path(seat), asked)).body)
+        return await self._learn(_card, "PATCH", _path(seat), asked)
 
     async def _batch_of(self, orderid: str, sku: str) -> str | None:
         path = f"/allocations/{quote(orderid, safe='')}"
@@ -155,8 +154,22 @@ class Counter:
         return next((line["batchref"] for line in lines if line["sku"] == sku), None)
 
     async def _hand_in(self, path: str, batches: Sequence[CreateBatch]) -> int:
-        answer = await self._ask("POST", path, {"batches": [_told(batch) for batch in batches]})
-        return int(answer.body["new"])
+        told = {"batches": [_told(batch) for batch in batches]}
+        return await self._learn(lambda body: int(body["new"]), "POST", path, told)
+
+    async def _learn(
+        self, read: Callable[[Any], R], method: str, path: str, body: object = None
+    ) -> R:
+        """Ask something, and read what is answered."""
+        answer = await self._ask(method, path, body)
+        try:
+            return read(answer.body)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                "--http",
+                f"what answers at {self._host}:{self._port} is no ScentRT, or another version; "
+                "name where the server listens",
+            ) from error
 
     async def _ask(
         self, method: str, path: str, body: object = None, *, none_is_404: bool = False
@@ -219,6 +232,10 @@ def _vials_in(body: Any) -> tuple[SeatedVial, ...]:
     )
 
 
+def _loaded(body: Any) -> Loaded:
+    return Loaded(_vials_in(body), body["left"])
+
+
 def _path(seat: SeatId) -> str:
     return f"/seats/{quote(seat, safe='')}"
 
@@ -228,6 +245,10 @@ def _card(seat: dict[str, Any]) -> SeatCard:
         seat["opted_out"], frozenset(seat["averse_to"]), seat["gain"], seat["delay_ms"]
     )
     return SeatCard(ZoneId(seat["zone"]), SeatId(seat["seat"]), settings)
+
+
+def _cards(body: Any) -> list[SeatCard]:
+    return [_card(seat) for seat in body["seats"]]
 
 
 def _error(answer: _Answer) -> Exception:

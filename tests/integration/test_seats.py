@@ -242,6 +242,23 @@ class TestCommand:
         where = ("--http", house.http_url.removeprefix("http://"))
         return await trio.to_thread.run_sync(partial(self.run, *command, *where))
 
+    @pytest.mark.parametrize("said", ["<html>Welcome!</html>", "{}", "[1]"])
+    async def test_what_is_no_scentrt_is_said_to_be_none(self, said: str) -> None:
+        async def answer(stream: trio.SocketStream) -> None:
+            async with stream:
+                await stream.receive_some()
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\n\r\n"
+                await stream.send_all((head + said).encode())
+
+        async with trio.open_nursery() as nursery:
+            [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, answer, [listener])
+            address = f"127.0.0.1:{listener.socket.getsockname()[1]}"
+            ask = partial(self.run, "show", "A-1-3", "--http", address)
+            code, printed = await trio.to_thread.run_sync(ask)
+            assert (code, f"what answers at {address} is no ScentRT" in printed) == (2, True)
+            nursery.cancel_scope.cancel()
+
     async def test_seats_are_set_shown_and_listed(self, house: House) -> None:
         assert await self.through(house, "list") == (
             0,

@@ -60,9 +60,13 @@ def lock_database(path: Path) -> Iterator[None]:
                 f"is in use by process {holder or 'that is just starting'}; "
                 "stop that server, or use another file",
             ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise ConfigError(
+                str(path), f"cannot be locked: {error.strerror}: {lock_path}"
+            ) from error
         try:
             yield
         finally:

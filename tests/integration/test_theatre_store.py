@@ -168,6 +168,14 @@ async def test_what_an_evening_left_behind_goes_in_many_small_steps(
     assert min((await store.doses(ZONE, 0)).used[SEATS[0]]) == NOON + 10
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+async def test_a_lock_that_cannot_be_written_down_is_a_sentence(aio: AioThread, path: Path) -> None:
+    path.with_name(f"{path.name}.lock").symlink_to("/dev/full")
+    with pytest.raises(ConfigError, match="cannot be locked"):
+        async with open_store(aio, path):
+            pass
+
+
 @pytest.mark.parametrize("prefix", ["sqlite:///", "sqlite+aiosqlite:///", ""])
 async def test_a_database_is_named_by_its_path_or_by_its_url(
     aio: AioThread, path: Path, prefix: str

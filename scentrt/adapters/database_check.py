@@ -240,7 +240,9 @@ def check_file(path: Path) -> Faults:
 def _faults(connection: Connection) -> Faults:
     damage: list[str] = []
     untruths: list[str] = []
-    if not is_new(connection, ""):
+    if is_new(connection, ""):  # which no server leaves behind that has ever begun
+        damage.append("nothing is in it: if it was used before, all that it had is lost")
+    else:
         try:
             with _hearing_ctrl_c(connection):
                 damage += _damage(connection)

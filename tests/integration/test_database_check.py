@@ -248,6 +248,12 @@ def test_what_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     assert faults(tmp_path / "text.db") == ["the file cannot be read: file is not a database"]
 
 
+def test_a_file_with_nothing_in_it_is_not_in_order(tmp_path: Path) -> None:
+    (tmp_path / "emptied.db").touch()
+    [fault] = check_file(tmp_path / "emptied.db")
+    assert "all that it had is lost" in fault
+
+
 def test_an_order_that_waits_for_its_products_is_no_fault(path: Path) -> None:
     tamper(
         path,

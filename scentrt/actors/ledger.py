@@ -48,7 +48,8 @@ class LedgerHealth:
     """How the writing goes: `behind_ms` is the age of the oldest thing that is not on disk.
 
     `lost_rows` of doses and `lost_lines` of the journal were given up, since too much waited. What
-    is set for `refused_seats` cannot be stored, and holds as long as the server runs.
+    is set for `refused_seats` cannot be stored, and holds as long as the server runs; so does a
+    panic while its `latch_waits`.
     """
 
     behind_ms: float
@@ -56,6 +57,7 @@ class LedgerHealth:
     lost_rows: int
     lost_lines: int = 0
     refused_seats: int = 0
+    latch_waits: bool = False
 
 
 class _Attempt:
@@ -108,6 +110,7 @@ class Ledger:
             self._lost_rows,
             self._lost_lines,
             self._backlog.settings.refused,
+            self._backlog.panicked is True,
         )
 
     def record_doses(

@@ -345,6 +345,8 @@ def _readiness(
     behind = f"the database is {health.behind_ms / 1000:.1f} s behind"
     if health.failing:
         reasons.append(f"{behind} and takes nothing: orders are put off, and cues go on")
+        if health.latch_waits:
+            reasons.append("the panic is not on disk: if the server ended now, it would be over")
     elif health.behind_ms > FAR_BEHIND_MS:
         remarks.append(behind)
     if health.lost_rows:

@@ -32,6 +32,7 @@ from scentrt.service_layer.messagebus import Owner
 from scentrt.service_layer.views import NO_VIAL, VialFilter
 from tests.conftest import House
 from tests.e2e.shop import Shop, enter_shop
+from tests.e2e.speaking import enter
 from tests.memory_store import MemoryStore
 from tests.stock_stage import open_stock
 
@@ -230,7 +231,12 @@ async def test_while_another_program_holds_the_database_orders_are_put_off_and_c
             ready = await shop.get("/readyz")
             assert ready.status_code == 503
             assert "orders are put off, and cues go on" in ready.json()["reasons"][0]
-            other.execute("ROLLBACK")
+            async with enter(house.gateway_url, "operator") as operator:
+                await operator.ask("panic")
+                ready = await shop.get("/readyz")
+                assert "the panic is not on disk" in ready.json()["reasons"][1]
+                other.execute("ROLLBACK")
+                assert (await operator.ask("release"))["type"] == "released"
         assert await shop.allocations("o-1") == {}
         await shop.allocate("o-1", "SEA", 1)
         assert await shop.allocations("o-1") == {"SEA": "b-1"}

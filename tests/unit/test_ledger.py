@@ -140,6 +140,9 @@ async def test_health_tells_how_old_the_oldest_unwritten_row_is(
     await trio.sleep(3)
     books.record_doses(ZONE, {(SEAT, NOON + 4): 1}, at(NOON + 4))
     assert books.health == LedgerHealth(behind_ms=3000, failing=True, lost_rows=0)
+    with pytest.raises(StoreUnavailable):
+        await books.set_panicked(True)
+    assert books.health.latch_waits
 
     store.writable = True
     await trio.sleep(3)

@@ -64,6 +64,8 @@ class Seat:
     ) -> None:
         self.id = id
         self.online = True
+        self.left_ms = NEVER
+        """When goggles left that are not back: what had begun by then was told to have ended."""
         self.stuck_since_ms: float | None = None
         self.settle(ORDINARY)
         self.budget = DoseBudget(limits)
@@ -144,7 +146,6 @@ class Seat:
         """Give the seat another dispenser; what the person there already got still counts."""
         self.anything = anything
         self.left_ms = NEVER
-        """When goggles left that are not back: what had begun by then was told to have ended."""
         self.slots = slots
         self._arrange(now_ms)
 

@@ -53,7 +53,7 @@ Http = Annotated[
     typer.Option(
         "--http",
         metavar="HOST:PORT",
-        help="The server, by where its HTTP is; else whichever holds the database, if one runs.",
+        help="The server to go to, by where its HTTP listens; left out, it is looked for.",
     ),
 ]
 Token = Annotated[

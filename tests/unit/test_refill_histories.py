@@ -21,7 +21,7 @@ from tests.goods import SEA
 from tests.memory_store import MemoryStore
 from tests.memory_views import MemoryRefills
 from tests.trio_host import TrioHost
-from tests.unit.test_refills import BREEZE, ECO, A, B, Office, open_office, supply
+from tests.unit.refill_office import BREEZE, ECO, A, B, Office, open_office, supply
 
 zones = st.sampled_from([A, A, B])
 skus = st.sampled_from([SEA, ECO])

@@ -1,16 +1,11 @@
 """A zone that runs dry orders vials, once for each need, and hears what becomes of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import pytest
-import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
-from scentrt.actors.herald import Herald
-from scentrt.actors.refills import RefillClerk
 from scentrt.domain.commands import (
     Allocate,
     CancelOrder,
@@ -19,51 +14,35 @@ from scentrt.domain.commands import (
     CreateBatch,
     ImportBatches,
 )
-from scentrt.domain.cues import Scent, SeatId, ZoneId
+from scentrt.domain.cues import Scent
 from scentrt.domain.doses import Limits
-from scentrt.domain.layout import TheatrePlan, ZonePlan
-from scentrt.domain.names import BatchRef, OrderId, Sku
-from scentrt.domain.refills import Refill, RefillStatus, ZoneRefill, next_choice, wanted
+from scentrt.domain.layout import ZonePlan
+from scentrt.domain.names import BatchRef, OrderId
+from scentrt.domain.refills import Refill, RefillStatus, next_choice, wanted
 from scentrt.domain.theatre import Zone
-from scentrt.domain.vials import Catalogue, Place, ScentSupply, VialId, VialKind, VialLevel
-from scentrt.errors import UnitRefused
-from scentrt.service_layer.deliveries import Kind
+from scentrt.domain.vials import ScentSupply, VialKind
 from tests.goods import LATER, PINE, SEA, TODAY
-from tests.memory_stock import MemoryUnitOfWork
 from tests.memory_store import MemoryStore
-from tests.memory_views import MemoryRefills, MemoryViews
-from tests.stock_stage import StagedUnit, StockStage, open_stock
+from tests.memory_views import MemoryRefills
+from tests.unit.refill_office import (
+    B1,
+    B2,
+    BREEZE,
+    CATALOGUE,
+    ECO,
+    PLAN,
+    REFILL,
+    A,
+    B,
+    Office,
+    SlowToLook,
+    SlowToNote,
+    ids_of,
+    open_office,
+    supply,
+)
 from tests.unit.venue import NOON, Venue, key
 from tests.vials import seated
-
-A, B = ZoneId("A"), ZoneId("B")
-BREEZE, FOREST = Scent("sea-breeze"), Scent("forest")
-ECO = Sku("SEA-ECO")
-CATALOGUE = Catalogue([VialKind(SEA, BREEZE), VialKind(ECO, BREEZE)])
-PLAN = TheatrePlan(
-    "Roxy", tuple(ZonePlan(zone, 1, 10, (BREEZE,)) for zone in (A, B)), (), CATALOGUE
-)
-B1, B2 = BatchRef("b-1"), BatchRef("b-2")
-REFILL = OrderId("refill-A-SEA-BREEZE-1")
-
-
-def supply(percent: float, vials: int = 10, low: int = 4, since: int = 0) -> ScentSupply:
-    """Return what a zone has in so many vials, `since` whose first one others have gone."""
-    ids = ids_of(*range(since, since + vials))
-    return ScentSupply(BREEZE, round(percent * vials), 100 * vials, ids, low)
-
-
-def ids_of(*ids: int) -> frozenset[VialId]:
-    return frozenset(map(VialId, ids))
-
-
-def house_of(*zones: ZoneId) -> TheatrePlan:
-    """Return a house whose zones have two scents, of one product each."""
-    return TheatrePlan(
-        "Roxy",
-        tuple(ZonePlan(zone, 1, 10, (BREEZE, FOREST)) for zone in zones),
-        catalogue=Catalogue([VialKind(SEA, BREEZE), VialKind(ECO, FOREST)]),
-    )
 
 
 class TestRules:
@@ -82,127 +61,6 @@ class TestRules:
     def test_a_product_that_is_in_the_catalogue_no_more_is_followed_by_the_first(self) -> None:
         former = wanted(A, supply(0), VialKind(PINE, BREEZE), 1)
         assert next_choice(CATALOGUE, former.refill) == VialKind(SEA, BREEZE)
-
-
-class SlowToNote(MemoryRefills):
-    """A store in which something happens while it notes that a refill is out of stock."""
-
-    meanwhile: Callable[[], Awaitable[object]] | None = None
-
-    async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
-        if refill.refill.status is RefillStatus.OUT_OF_STOCK and self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
-        await super().put(refill, instead_of)
-
-
-class SlowToLook(MemoryRefills):
-    """A store in which something happens while what was found is on its way."""
-
-    meanwhile: Callable[[], Awaitable[object]] | None = None
-
-    async def open_refills(self) -> tuple[ZoneRefill, ...]:
-        found = await super().open_refills()
-        if self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
-        return found
-
-
-class PickyRefills(MemoryRefills):
-    """A store that takes no refill of some zones."""
-
-    refused: frozenset[ZoneId] = frozenset()
-
-    async def put(self, refill: ZoneRefill, instead_of: OrderId | None) -> None:
-        if refill.zone in self.refused:
-            raise UnitRefused("UNIQUE constraint failed")
-        await super().put(refill, instead_of)
-
-
-@dataclass
-class Office:
-    """A clerk at work. `said` has all that zones were told, in order, `told` what was new of it."""
-
-    stage: StockStage
-    store: MemoryRefills
-    clerk: RefillClerk
-    said: list[tuple[ZoneId, Refill]] = field(default_factory=list)
-
-    @property
-    def told(self) -> list[tuple[ZoneId, Refill]]:
-        known: dict[tuple[ZoneId, Scent], Refill] = {}
-        new = []
-        for zone, refill in self.said:
-            if known.get((zone, refill.scent)) != refill:
-                new.append((zone, refill))
-                known[zone, refill.scent] = refill
-        return new
-
-    async def report(self, percent: float, zone: ZoneId = A, low: int = 4, since: int = 0) -> None:
-        """Let a zone say what it has, and see everything done that follows."""
-        await self.say(supply(percent, low=low, since=since), zone)
-
-    async def say(self, what: ScentSupply, zone: ZoneId = A) -> None:
-        """Let a zone say what it has of a scent, and see everything done that follows."""
-        self.clerk.report(zone, (what,))
-        await self.settle()
-
-    async def settle(self) -> None:
-        for _ in range(20):
-            await wait_all_tasks_blocked()
-
-    @property
-    def words(self) -> list[str]:
-        return [refill.status.value for _, refill in self.told]
-
-    @property
-    def last(self) -> Refill:
-        return self.told[-1][1]
-
-    @property
-    def allocated(self) -> dict[str, str]:
-        tables = self.stage.tables
-        return {orderid: ref for (_, orderid), ref in tables.allocations.items()}
-
-    @property
-    def mails(self) -> int:
-        return sum(delivery.kind is Kind.EMAIL for delivery in self.stage.tables.deliveries)
-
-
-@asynccontextmanager
-async def open_office(
-    memory: MemoryStore | None = None,
-    refills: MemoryRefills | None = None,
-    unit: type[MemoryUnitOfWork] = MemoryUnitOfWork,
-    low_below: float = 0.2,
-    plan: TheatrePlan = PLAN,
-) -> AsyncIterator[Office]:
-    herald, memory = Herald(lambda: 0.0), memory or MemoryStore()
-    async with open_stock(memory, unit, herald.proclaim) as stage:
-        store = refills or MemoryRefills(memory.stock)
-        said: list[tuple[ZoneId, Refill]] = []
-        clerk = RefillClerk(
-            plan,
-            stage.bus,
-            MemoryViews(memory.stock),
-            store,
-            stage.ledger.vials_stored,
-            low_below,
-            lambda zone, refill: said.append((zone, refill)),
-        )
-        clerk.listen_to(herald)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(clerk.run)
-            yield Office(stage, store, clerk, said)
-            nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-async def office(autojump_clock: MockClock) -> AsyncIterator[Office]:
-    async with open_office() as office:
-        await office.stage.handle(CreateBatch(B1, SEA, 10))
-        yield office
 
 
 class TestOrdering:
@@ -463,192 +321,3 @@ class TestWhatBecomesOfIt:
         await office.report(50, since=4)
         await office.report(5, since=4)
         assert list(office.allocated) == ["refill-A-SEA-BREEZE-2"]
-
-
-class TestZones:
-    async def test_a_zone_that_reports_is_told_again_of_its_refills(self, office: Office) -> None:
-        """It may have crashed since, with what it was told in its mailbox."""
-        await office.report(10)
-        before = office.said[-1]
-        office.said.clear()
-        office.clerk.report(B, ())
-        await office.settle()
-        assert office.said == []
-        office.clerk.report(A, ())
-        await office.settle()
-        assert office.said == [before]
-        await office.report(50, since=4)
-        office.said.clear()
-        office.clerk.report(A, ())
-        await office.settle()
-        assert office.words == ["met"]
-
-    @pytest.mark.parametrize(
-        "later",
-        [
-            replace(PLAN, zones=PLAN.zones[1:]),
-            replace(PLAN, zones=(replace(PLAN.zones[0], slots=(FOREST,)),)),
-        ],
-    )
-    async def test_nothing_is_ordered_for_slots_that_are_no_more(
-        self, autojump_clock: MockClock, later: TheatrePlan
-    ) -> None:
-        memory = MemoryStore()
-        refills = MemoryRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            await office.report(10)
-        async with open_office(memory, refills, plan=later) as office:
-            await office.stage.handle(CreateBatch(B1, SEA, 10))
-            await office.report(5)
-            assert (office.told, office.allocated) == ([], {})
-        async with open_office(memory, refills) as office:
-            await office.settle()
-            assert office.allocated == {REFILL: B1}
-
-    async def test_two_zones_whose_orders_would_be_called_alike_have_one_each(
-        self, autojump_clock: MockClock
-    ) -> None:
-        long_sku, short_sku = Sku("B-C"), Sku("C")
-        zones = tuple(ZonePlan(ZoneId(id), 1, 10, (BREEZE, FOREST)) for id in ("A", "A-B"))
-        catalogue = Catalogue([VialKind(long_sku, BREEZE), VialKind(short_sku, FOREST)])
-        async with open_office(plan=TheatrePlan("Roxy", zones, (), catalogue)) as office:
-            await office.stage.handle(CreateBatch(B1, long_sku, 10), CreateBatch(B2, short_sku, 10))
-            await office.say(supply(0))
-            await office.say(replace(supply(0), scent=FOREST), ZoneId("A-B"))
-            assert office.allocated == {"refill-A-B-C-1": B1, "refill-A-B-C-2": B2}
-
-
-class TestFailures:
-    async def test_a_need_that_cannot_be_noted_holds_up_no_other(
-        self, autojump_clock: MockClock
-    ) -> None:
-        memory = MemoryStore()
-        refills = PickyRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            await office.stage.handle(CreateBatch(B1, SEA, 10))
-            refills.refused = frozenset({A})
-            office.clerk.report(A, (supply(0),))
-            await office.report(0, B)
-            assert list(office.allocated) == ["refill-B-SEA-BREEZE-1"]
-            refills.refused = frozenset()
-            await trio.sleep(10)
-            assert len(office.allocated) == 2
-
-    async def test_without_a_database_it_is_tried_again(
-        self, office: Office, autojump_clock: MockClock
-    ) -> None:
-        office.store.writable = False
-        await office.report(10)
-        assert office.told == []
-        office.store.writable = True
-        await trio.sleep(10)
-        assert (office.words, list(office.allocated)) == (["wanted", "ordered"], [REFILL])
-
-    async def test_a_refill_is_wanted_when_the_levels_that_it_is_for_are_on_disk(
-        self, office: Office, autojump_clock: MockClock
-    ) -> None:
-        """Or they would be higher again after a crash, and the need would come once more."""
-        office.stage.store.commit_s = 1
-        level = VialLevel(VialId(1), Place(A, SeatId("A-1-1"), 0), 10)
-        office.stage.ledger.record_vials(A, [level], [])
-        await office.report(10)
-        assert office.store.rows == {}
-        await trio.sleep(1.5)
-        assert [row.refill.orderid for row in office.store.rows.values()] == [REFILL]
-
-    async def test_an_order_that_could_not_be_stored_is_the_same_order_afterwards(
-        self, office: Office, autojump_clock: MockClock
-    ) -> None:
-        office.stage.store.writable = False
-        await office.report(10)
-        await trio.sleep(3)
-        assert (office.words, office.allocated) == (["wanted"], {})
-        office.stage.store.writable = True
-        await trio.sleep(10)
-        assert (list(office.allocated), len(office.store.rows)) == ([REFILL], 1)
-
-    async def test_a_product_that_fails_holds_up_no_other(
-        self, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with open_office(unit=StagedUnit, plan=house_of(A)) as office:
-            await office.stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, ECO, 10))
-            try:
-                StagedUnit.broken = frozenset({SEA})
-                office.clerk.report(A, (supply(0), replace(supply(0), scent=FOREST)))
-                await office.settle()
-                assert list(office.allocated) == ["refill-A-SEA-ECO-1"]
-            finally:
-                StagedUnit.broken = frozenset()
-            await trio.sleep(10)
-            assert len(office.allocated) == 2
-
-    @pytest.mark.parametrize("after", range(4))
-    async def test_after_a_crash_the_need_is_still_met_by_one_order(
-        self, autojump_clock: MockClock, after: int
-    ) -> None:
-        """The process ends after each of the steps: nothing, wanted, allocated, ordered."""
-        memory = MemoryStore()
-        refills = MemoryRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            await office.stage.handle(CreateBatch(B1, SEA, 10))
-            if after == 1:
-                memory.writable = False
-            if after == 2:
-                refills.puts_left = 1
-            if after > 0:
-                await office.report(10)
-        memory.writable = True
-        refills.puts_left = None
-        async with open_office(memory, refills) as office:
-            await office.settle()
-            if after > 0:
-                assert office.last.status == "ordered", "the need is known before a zone says it"
-            await office.report(9)
-            assert (list(office.allocated), len(refills.rows)) == ([REFILL], 1)
-            assert office.last.status == "ordered"
-
-    async def test_an_order_that_was_displaced_before_anybody_knew_of_it_is_no_other_one(
-        self, autojump_clock: MockClock
-    ) -> None:
-        memory = MemoryStore()
-        refills = MemoryRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            await office.stage.handle(CreateBatch(B1, SEA, 10), CreateBatch(B2, ECO, 10))
-            refills.puts_left = 1
-            await office.report(10)
-            assert office.allocated == {REFILL: B1}
-            await office.stage.handle(ChangeBatchQuantity(B1, 0))
-            refills.puts_left = None
-            await trio.sleep(10)
-            assert (office.last.orderid, office.last.status) == (REFILL, "ordered")
-            assert list(office.stage.tables.lines) == [(SEA, REFILL)]
-
-    async def test_stock_of_the_first_choice_that_came_before_a_crash_is_seen_after_it(
-        self, autojump_clock: MockClock
-    ) -> None:
-        """The next one was wanted then, which is not in stock."""
-        memory = MemoryStore()
-        refills = MemoryRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            refills.puts_left = 2
-            await office.report(10)
-            assert office.last.sku == ECO
-            await office.stage.handle(CreateBatch(B1, SEA, 10))
-        refills.puts_left = None
-        async with open_office(memory, refills) as office:
-            await office.settle()
-            assert (office.last.status, office.last.batchref) == ("ordered", B1)
-
-    async def test_stock_that_came_while_nobody_listened_is_seen_at_the_start(
-        self, autojump_clock: MockClock
-    ) -> None:
-        memory = MemoryStore()
-        refills = MemoryRefills(memory.stock)
-        async with open_office(memory, refills) as office:
-            await office.report(10)
-            assert office.words[-1] == "out-of-stock"
-        async with open_stock(memory) as stage:
-            await stage.handle(CreateBatch(B1, SEA, 10))
-        async with open_office(memory, refills) as office:
-            await office.settle()
-            assert office.allocated == {REFILL: B1}

@@ -73,7 +73,7 @@ profile name *args: setup
 
 # Repeat the properties over 10,000 histories each, and kill servers: 500 under load, 100 in a night
 soak *args: setup
-    @HYPOTHESIS_PROFILE=soak .venv/bin/pytest -m soak "$@"
+    @HYPOTHESIS_PROFILE=soak .venv/bin/pytest -m soak -o faulthandler_timeout=0 "$@"
 
 # The lock comes out the same whoever makes it: no settings of theirs, no package host of theirs.
 # Renew the lock; `just lock --upgrade` takes newer versions

@@ -6,6 +6,7 @@ Synchronous and without a clock, so that what the ledger promises can be read an
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scentrt.domain.cues import ZoneId
 from scentrt.domain.journal import JournalEntry
@@ -22,8 +23,7 @@ SHOWN_OF_SESSION = len("s-") + 8
 secret, with which the session can be taken up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of the journal: an entry, and who asked for it by its hello name and short session."""
 
     entry: JournalEntry

@@ -5,8 +5,7 @@ Times are milliseconds as floats: `*_ms` are durations or, where they name a mom
 micro-dose-seconds (`*_us`), so that sums are exact: one dose-second is a second at full intensity.
 """
 
-from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 ZoneId = NewType("ZoneId", str)
 SeatId = NewType("SeatId", str)
@@ -23,16 +22,14 @@ GOGGLES_ZONE = ZoneId("goggles")
 LOWEST_PRIORITY, DEFAULT_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
 
 
-@dataclass(frozen=True, slots=True)
-class CueKey:
+class CueKey(NamedTuple):
     """Name one cue for ever: the id its owner gave it, which may be a string or a number."""
 
     owner: OwnerId
     id: str | int
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Whom a cue, level or stop is for: exactly one field is set, `all` by being true.
 
     Tuples keep the order in which they were named, each name once.
@@ -47,8 +44,7 @@ class Target:
 EVERYWHERE = Target(all=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """A request to release one scent once, as one zone gets it.
 
     `seats` are the seats meant, None for every seat of the zone. An event, not a state: two cues
@@ -73,8 +69,7 @@ class Cue:
         return self.due_ms + self.ttl_ms
 
 
-@dataclass(frozen=True, slots=True)
-class LevelKey:
+class LevelKey(NamedTuple):
     """Name one continuous source: a newer level of the same key takes the place of the older."""
 
     owner: OwnerId
@@ -82,8 +77,7 @@ class LevelKey:
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """A continuous source at this moment, as one zone gets it; ends `ttl_ms` after it was received.
 
     Intensity 0 ends it now. `asked_ms` and `seats` as in `Cue`.
@@ -96,8 +90,7 @@ class Level:
     seats: tuple[SeatId, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Spray:
+class Spray(NamedTuple):
     """What one dispenser is told: which slot, how strong (above 0, to 1), how long.
 
     `cue` is None where the spray is one step of a level. The device closes by itself at the end.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from scentrt.domain.cues import CueKey, OwnerId, SeatId, Spray
 from scentrt.domain.events import Event
@@ -17,8 +18,7 @@ class Refusal(StrEnum):
     BUSY = "busy"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A cue was taken: how many seats it reaches as things stand, and how many are left out."""
 
     due_ms: float
@@ -37,16 +37,14 @@ class Refused:
 Verdict = Accepted | Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Tell these dispensers to spray, all of them the same."""
 
     spray: Spray
     seats: tuple[SeatId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(NamedTuple):
     """Tell these dispensers to close a slot, or all of them where `slot` is None."""
 
     slot: int | None

@@ -10,6 +10,7 @@ from them alone.
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import NamedTuple
 
 from scentrt.domain.cues import CueKey, LevelKey, Scent, SeatId, ZoneId
 from scentrt.domain.names import BatchRef, OrderId, Sku
@@ -54,8 +55,7 @@ class Change(StrEnum):
     REFILL_CANCELLED = "refill-cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class ScentReleased:
+class ScentReleased(NamedTuple):
     """A cue was dispatched to these seats."""
 
     zone: ZoneId
@@ -68,8 +68,7 @@ class ScentReleased:
     at_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class ScentEnded:
+class ScentEnded(NamedTuple):
     """A cue ended at these seats before its duration."""
 
     zone: ZoneId
@@ -108,8 +107,7 @@ class ZoneChanged:
 PublicEvent = ScentReleased | ScentEnded | ScentLevelled | ZoneChanged
 
 
-@dataclass(frozen=True, slots=True)
-class CueDispatched:
+class CueDispatched(NamedTuple):
     """A cue's sprays go out now, or after the delays of their seats.
 
     For its owner: `targets` seats, `late_ms` after it was due.

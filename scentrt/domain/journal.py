@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scentrt.domain.cues import CueKey, OwnerId, Scent, SeatId
 from scentrt.domain.events import Ended
@@ -17,8 +18,7 @@ Source = tuple[Sku | None, BatchRef | None]
 """What a vial is, and the batch that it came from."""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(NamedTuple):
     """A release at some seats whose vials came from one batch, or what was saved of an earlier one.
 
     The doses of a cue's entries add up to what was released: `dose_us`, over all these seats, is

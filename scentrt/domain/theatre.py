@@ -6,7 +6,6 @@ a clock or touches a device, so a decision is whole or has not happened.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from scentrt.domain.agenda import MOST_WAITING, Agenda
 from scentrt.domain.bulletin import Bulletin
@@ -88,7 +87,7 @@ class Zone:
         """
         known = self._agenda.answer(cue.key, now_ms)
         if known is not None:
-            return replace(known, duplicate=True)
+            return known._replace(duplicate=True)
         if self.panicked:
             return Refused(Refusal.PANIC)
         if now_ms > cue.expires_ms:
@@ -254,7 +253,7 @@ class Zone:
     def _spared(self, cue: Cue) -> Cue:
         """Return the cue without the seats at which it has been stopped since it was asked."""
         seats = self._stops.spared(cue, self._seating.everybody)
-        return cue if seats is cue.seats else replace(cue, seats=seats)
+        return cue if seats is cue.seats else cue._replace(seats=seats)
 
     # Seats
 

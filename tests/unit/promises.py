@@ -6,7 +6,7 @@ It is judged by its orders alone, by what dispensers did that know nothing else.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from scentrt.domain.cues import Cue, CueKey, Level, LevelKey, OwnerId, Scent, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Refusal, Refused, Release
@@ -120,7 +120,7 @@ class Promises:
         match verdict:
             case Accepted(duplicate=True):
                 assert self.sprayed[cue.key] == before
-                assert verdict == replace(self.answers[cue.key], duplicate=True)
+                assert verdict == self.answers[cue.key]._replace(duplicate=True)
             case Accepted():
                 assert cue.key not in self.answers
                 self.answers[cue.key] = verdict

@@ -1,7 +1,5 @@
 """A cue from when it is asked until it is over: once, in time, and as it was asked."""
 
-from dataclasses import replace
-
 from scentrt.domain.agenda import REMEMBERED_MS
 from scentrt.domain.cues import Spray
 from scentrt.domain.decisions import Accepted, Refusal, Refused, Release
@@ -173,7 +171,7 @@ def test_a_duplicate_gets_the_first_answer_and_sprays_nothing() -> None:
     assert isinstance(first, Accepted)
     venue.at(3_000)
     venue.seat().online = False
-    assert venue.cue("c", lasts=100) == replace(first, duplicate=True)
+    assert venue.cue("c", lasts=100) == first._replace(duplicate=True)
     assert len(venue.devices.breaths) == 1
 
 
@@ -181,7 +179,7 @@ def test_a_duplicate_of_a_cue_that_waits_does_not_wait_as_well() -> None:
     venue = Venue(SEA)
     first = venue.cue("c", due=1_000, lasts=100)
     assert isinstance(first, Accepted)
-    assert venue.cue("c", due=1_200) == replace(first, duplicate=True)
+    assert venue.cue("c", due=1_200) == first._replace(duplicate=True)
     venue.at(5_000)
     assert len(venue.devices.breaths) <= 1
 
@@ -193,7 +191,7 @@ def test_a_duplicate_of_a_cue_that_was_decided_again_still_gets_the_first_answer
     venue.connect(A1, online=False)
     venue.at(1_000)
     assert first.targets == 1
-    assert venue.cue("c") == replace(first, duplicate=True)
+    assert venue.cue("c") == first._replace(duplicate=True)
 
 
 def test_an_id_may_be_used_again_after_five_minutes() -> None:

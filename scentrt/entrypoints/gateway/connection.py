@@ -6,7 +6,6 @@ right behind a cue is sent on at once, however much waits before them.
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Final, TypeVar, assert_never
@@ -210,9 +209,9 @@ class Connection:
             if reports is not None:
                 reports.expect(sum(isinstance(v, Accepted) for v in verdicts.values()))
 
-        collector = Collector[Verdict](len(parts), answer)
+        collector: Collector[Verdict] = Collector(len(parts), answer)
         for zone, seats in parts.items():
-            part = replace(cue, seats=seats)
+            part = cue._replace(seats=seats)
             self._request(zone, TakeCue(part, None if reports is None else reports.put), collector)
 
     def _read_cue(self, message: hear.SendCue, received_ms: float, now_ms: float) -> Cue:
@@ -368,7 +367,7 @@ class Connection:
         def done(counts: dict[ZoneId, T | ActorError]) -> None:
             self.tell(answer([count for count in counts.values() if isinstance(count, int)]))
 
-        collector = Collector[T](len(zones), done)
+        collector: Collector[T] = Collector(len(zones), done)
         for zone in zones:
             self._request(zone, message(zone), collector, urgent=True)
 

@@ -175,18 +175,19 @@ class House:
         """
         if target.all:
             return dict.fromkeys(self.zones)
-        for zone in target.zones:
-            self.zone(zone)
-        parts: dict[ZoneId, tuple[SeatId, ...] | None] = dict.fromkeys(target.zones)
+        if target.zones:
+            for zone in target.zones:
+                self.zone(zone)
+            return dict.fromkeys(target.zones)
+        if target.goggles:
+            for name in target.goggles:
+                if name not in self.guests:
+                    raise UnknownGoggles(name)
+            return {GOGGLES_ZONE: target.goggles}
         by_zone: dict[ZoneId, list[SeatId]] = {}
         for seat in target.seats:
             by_zone.setdefault(self.zone_of(seat), []).append(seat)
-        for name in target.goggles:
-            if name not in self.guests:
-                raise UnknownGoggles(name)
-            by_zone.setdefault(GOGGLES_ZONE, []).append(name)
-        parts.update({zone: tuple(seats) for zone, seats in by_zone.items()})
-        return parts
+        return {zone: tuple(seats) for zone, seats in by_zone.items()}
 
     async def panic(self) -> int:
         """Stop everything and refuse cues until `release`; return how many sprays were stopped.

@@ -1,7 +1,7 @@
 """What became of a cue, put together from what its dispensers say."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -12,8 +12,7 @@ REPORT_WITHIN_S = 1.0
 """A dispenser that has not said by then whether it sprayed counts as failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What dispensers made of an order: how many took it and how many did not, and when.
 
     Those of whom `expired` tells were not told, since it had become too late. `untold` names those
@@ -28,8 +27,7 @@ class Written:
     untold: tuple[SeatId, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What became of a cue in one zone; times in milliseconds after it was due or dispatched."""
 
     cue: CueKey
@@ -55,13 +53,19 @@ class Account:
         self.cue = cue
         self._targets = targets
         self._told = self._failed = self._expired = 0
-        self._heard: list[Written] = []
+        self._heard = self._written = self._too_late = 0  # of those who have spoken
+        self._first_ms, self._last_ms = float("inf"), 0.0
         self._late_ms: float | None = None
         self._at_ms = 0.0
 
     def hear(self, written: Written) -> None:
         """Note what some dispensers have said."""
-        self._heard.append(written)
+        self._heard += written.written + written.failed + written.expired
+        self._too_late += written.expired
+        if written.written:
+            self._written += written.written
+            self._first_ms = min(self._first_ms, written.first_ms)
+            self._last_ms = max(self._last_ms, written.last_ms)
 
     def tell(self, dispensers: int) -> None:
         """Note that so many dispensers are being told."""
@@ -96,26 +100,23 @@ class Account:
     @property
     def settled(self) -> bool:
         """Whether the cue has gone out and every dispenser has spoken."""
-        heard = sum(w.written + w.failed + w.expired for w in self._heard)
-        return self.is_dispatched and heard + self._lost >= self._targets
+        return self.is_dispatched and self._heard + self._lost >= self._targets
 
     def close(self) -> None:
         """Report, with whoever has not spoken counted as failed.
 
         Before the cue has gone out that is everybody: it was lost on the way.
         """
-        some = [w for w in self._heard if w.written]
-        written = sum(w.written for w in some)
-        expired = self._expired + sum(w.expired for w in self._heard)
+        expired = self._expired + self._too_late
         self._report(
             Report(
                 self.cue,
-                written=written,
-                failed=self._targets - written - expired,
+                written=self._written,
+                failed=self._targets - self._written - expired,
                 expired=expired,
                 lateness_ms=self._late_ms,
-                first_ms=min(w.first_ms for w in some) - self._at_ms if some else None,
-                last_ms=max(w.last_ms for w in some) - self._at_ms if some else None,
+                first_ms=self._first_ms - self._at_ms if self._written else None,
+                last_ms=self._last_ms - self._at_ms if self._written else None,
             )
         )
 

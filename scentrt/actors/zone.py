@@ -81,6 +81,9 @@ UNWRITTEN_S = 2.0
 the second that was not written, and the one in which it would have been. A spray that began then
 may have gone on after it, as dispensers do without their server."""
 
+TAKING_BACK = Stop | Panic | Forget
+"""What may take back cues that wait."""
+
 STOP_WITHIN_S = 1.0
 """How long the last write may take when the server stops; then the next start takes it as lost."""
 
@@ -273,7 +276,7 @@ class ZoneActor:
         self._carry_out(zone, envelope, answer)
         if isinstance(message, CancelCue):
             self._accounts.close_withdrawn([message.key], zone.waits)
-        elif isinstance(message, Stop | Panic | Forget):
+        elif isinstance(message, TAKING_BACK):
             self._accounts.close_withdrawn(self._accounts.cues, zone.waits)
 
     def _decide(self, zone: Zone, message: ZoneMessage, now_ms: float) -> object:

@@ -1,6 +1,5 @@
 """Sprays: what a cue becomes at each of its seats, which have their own strength and moment."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -105,12 +104,12 @@ class Sprays:
 
     def _choose(
         self, cue: Cue, now_ms: float, at_ms: float
-    ) -> tuple[dict[Tuning, Places], Counter[Skip]]:
+    ) -> tuple[dict[Tuning, Places], dict[Skip, int]]:
         dose = dose_us(cue.intensity, cue.duration_ms)
         scent, priority, mix = cue.scent, cue.priority, cue.mix
         places: Places = []
         chosen = {AS_ASKED: places}
-        skipped: Counter[Skip] = Counter()
+        skipped: dict[Skip, int] = {}
         for seat in self._seating.meant(cue.seats):
             tuning = seat.tuning
             if tuning is None:
@@ -118,14 +117,14 @@ class Sprays:
                 if isinstance(picked, Slot):
                     places.append((seat, picked))
                 else:
-                    skipped[picked] += 1
+                    skipped[picked] = skipped.get(picked, 0) + 1
                 continue
             own_dose = dose_us(tuning.amplify(cue.intensity), cue.duration_ms)
             picked = seat.pick(scent, own_dose, priority, now_ms, at_ms, mix=mix)
             if isinstance(picked, Slot):
                 chosen.setdefault(tuning, []).append((seat, picked))
             else:
-                skipped[picked] += 1
+                skipped[picked] = skipped.get(picked, 0) + 1
         return chosen, skipped
 
     def _release(

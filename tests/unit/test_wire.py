@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
-from scentrt.domain.cues import Target
+from scentrt.domain.cues import SeatId, Target, ZoneId
 from scentrt.domain.events import Change
 from scentrt.domain.seats import Skip
 from scentrt.entrypoints.gateway import messages as said
@@ -120,7 +120,10 @@ class TestWriting:
         assert read(payload(codec.encode(accepted)))["skipped"] == {"busy": 1}
 
     def test_a_target_is_written_with_the_one_field_that_it_has(self) -> None:
-        for target in (Target(all=True), said.To(seats=("A-1-1", "A-1-2")).target()):
+        for target in (
+            Target(all=True),
+            said.To(seats=(SeatId("A-1-1"), SeatId("A-1-2"))).target(),
+        ):
             to = msgspec.json.encode(said.To.of(target))
             assert msgspec.json.decode(to, type=said.To).target() == target
             assert len(msgspec.json.decode(to)) == 1
@@ -128,7 +131,8 @@ class TestWriting:
 
 class TestTargets:
     def test_a_name_counts_once_in_the_order_of_first_mention(self) -> None:
-        assert said.To(zones=("B", "A", "B")).target().zones == ("B", "A")
+        b, a = ZoneId("B"), ZoneId("A")
+        assert said.To(zones=(b, a, b)).target().zones == (b, a)
 
     @both
     @pytest.mark.parametrize(

@@ -22,8 +22,9 @@ class Allowance:
         now = trio.current_time()
         self._left = min(self._per_s, self._left + (now - self._at) * self._per_s)
         self._at = now
-        urgent = isinstance(message, hear.Stop | hear.CancelCue | hear.Panic)
-        if self._left < (1 - self._per_s if urgent else 1):
-            return (1 - self._left) / self._per_s * 1000
+        if self._left < 1:
+            urgent = isinstance(message, hear.Stop | hear.CancelCue | hear.Panic)
+            if not urgent or self._left < 1 - self._per_s:
+                return (1 - self._left) / self._per_s * 1000
         self._left -= 1
         return 0.0

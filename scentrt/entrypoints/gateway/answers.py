@@ -1,6 +1,5 @@
 """One answer out of many: a cue, stop or cancel that several zones decide is answered once."""
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -57,14 +56,24 @@ class Reports:
 
 def merge_reports(cue: str | int, reports: list[Report]) -> say.Report:
     """Return one report for the whole cue: the first and the last dispenser of all zones."""
-    late = [r.lateness_ms for r in reports if r.lateness_ms is not None]
-    first = [r.first_ms for r in reports if r.first_ms is not None]
-    last = [r.last_ms for r in reports if r.last_ms is not None]
+    written = failed = expired = 0
+    late: list[float] = []
+    first: list[float] = []
+    last: list[float] = []
+    for report in reports:
+        written += report.written
+        failed += report.failed
+        expired += report.expired
+        if report.lateness_ms is not None:
+            late.append(report.lateness_ms)
+        if report.first_ms is not None and report.last_ms is not None:
+            first.append(report.first_ms)
+            last.append(report.last_ms)
     return say.Report(
         cue=cue,
-        written=sum(r.written for r in reports),
-        failed=sum(r.failed for r in reports),
-        expired=sum(r.expired for r in reports),
+        written=written,
+        failed=failed,
+        expired=expired,
         lateness_ms=max(late, default=None),
         first_ms=min(first, default=None),
         last_ms=max(last, default=None),
@@ -81,24 +90,25 @@ def merge_verdicts(
     Where some zones took it and others could not, it is accepted, and the seats of those that
     could not are skipped as busy, or offline; `seats` says how many these are.
     """
-    accepted = [verdict for verdict in verdicts.values() if isinstance(verdict, Accepted)]
-    if not accepted:
-        return _refusal(re, next(iter(verdicts.values())))
-    skipped: Counter[Skip] = Counter()
+    first: Accepted | None = None
+    targets, is_duplicate = 0, True
+    skipped: dict[Skip, int] = {}
     for zone, verdict in verdicts.items():
-        match verdict:
-            case Accepted():
-                skipped.update(verdict.skipped)
-            case Refused() | Busy():
-                skipped[Skip.BUSY] += seats(zone)
-            case ActorError():
-                skipped[Skip.OFFLINE] += seats(zone)
+        if isinstance(verdict, Accepted):
+            first = first or verdict
+            targets += verdict.targets
+            is_duplicate = is_duplicate and verdict.duplicate
+            left_out = verdict.skipped
+        else:
+            is_full = isinstance(verdict, Refused | Busy)
+            left_out = {Skip.BUSY if is_full else Skip.OFFLINE: seats(zone)}
+        for reason, number in left_out.items():
+            if number:
+                skipped[reason] = skipped.get(reason, 0) + number
+    if first is None:
+        return _refusal(re, next(iter(verdicts.values())))
     return say.Accepted(
-        re=re,
-        due=accepted[0].due_ms,
-        targets=sum(verdict.targets for verdict in accepted),
-        skipped={reason: n for reason, n in skipped.items() if n},
-        duplicate=all(verdict.duplicate for verdict in accepted),
+        re=re, due=first.due_ms, targets=targets, skipped=skipped, duplicate=is_duplicate
     )
 
 

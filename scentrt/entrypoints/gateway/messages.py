@@ -8,7 +8,7 @@ or need a look at the world (does the zone exist?) are not here.
 Numbers: each has a lower and an upper bound, and thereby refuses NaN, which no comparison accepts.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -21,11 +21,14 @@ Id = Annotated[
     Meta(description="1 to 64 of A-Za-z0-9._:- or an integer within ±(2^53 - 1)"),
 ]
 LONGEST_NAME, LONGEST_SCENT = 128, 64
-Name = Annotated[
-    str, Meta(min_length=1, max_length=LONGEST_NAME, description="a string of 1 to 128 characters")
+N = TypeVar("N", bound=str)
+
+NameOf = Annotated[
+    N, Meta(min_length=1, max_length=LONGEST_NAME, description="a string of 1 to 128 characters")
 ]
+Name = NameOf[str]
 Names = Annotated[
-    tuple[Name, ...],
+    tuple[NameOf[N], ...],
     Meta(min_length=1, max_length=10_000, description="a list of 1 to 10,000 strings"),
 ]
 # It goes to logs and consoles as it is.
@@ -78,9 +81,9 @@ class To(
     """Whom something is for: exactly one of the four is there."""
 
     all: Annotated[bool, Meta(description="true")] | UnsetType = UNSET
-    zones: Names = ()
-    seats: Names = ()
-    goggles: Names = ()
+    zones: Names[ZoneId] = ()
+    seats: Names[SeatId] = ()
+    goggles: Names[SeatId] = ()
 
     def __post_init__(self) -> None:
         left_out = (self.all is UNSET) + (not self.zones) + (not self.seats) + (not self.goggles)
@@ -90,10 +93,10 @@ class To(
     def target(self) -> Target:
         """Return the same for the domain, each name once, in the order of their first mention."""
         return Target(
-            all=self.all is True,
-            zones=tuple(ZoneId(name) for name in dict.fromkeys(self.zones)),
-            seats=tuple(SeatId(name) for name in dict.fromkeys(self.seats)),
-            goggles=tuple(SeatId(name) for name in dict.fromkeys(self.goggles)),
+            self.all is True,
+            tuple(dict.fromkeys(self.zones)),
+            tuple(dict.fromkeys(self.seats)),
+            tuple(dict.fromkeys(self.goggles)),
         )
 
     @classmethod
@@ -223,9 +226,9 @@ class Subscribe(_Request, frozen=True, kw_only=True, tag="subscribe"):
         tuple[Annotated[EventKind, Meta(description="scent, zone, stock or level")], ...],
         Meta(min_length=1, max_length=16, description="a list of scent, zone, stock, level"),
     ]
-    zones: Names | None = None
-    seats: Names | None = None
-    scents: Names | None = None
+    zones: Names[str] | None = None
+    seats: Names[str] | None = None
+    scents: Names[str] | None = None
 
 
 class Unsubscribe(_Request, frozen=True, kw_only=True, tag="unsubscribe"):

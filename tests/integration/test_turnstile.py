@@ -1,4 +1,4 @@
-"""How much is let in of what belongs to no message."""
+"""Who reads what of a connection, and how much is let in of what belongs to no message."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from trio_websocket import wrap_server_stream
+from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from scentrt.entrypoints.gateway.stream import FrameStream
 from scentrt.entrypoints.gateway.turnstile import MOST_NOISE, NOISE_PER_S, Turnstile
-from tests.e2e.hostility import BINARY, CONTINUATION, PING, PONG, TEXT, frame, request
+from tests.e2e.hostility import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, request
 
 
 @pytest.fixture
@@ -25,6 +25,18 @@ class Client:
 
     def __init__(self, sock: trio.socket.SocketType) -> None:
         self._stream = trio.SocketStream(sock)
+        self.heard: list[str | bytes] = []
+        self.ended: ConnectionClosed | None = None
+
+    async def send(self, data: bytes) -> None:
+        """Send some bytes, and give them time to be read."""
+        await self._stream.send_all(data)
+        await trio.sleep(0.01)
+
+    async def end(self) -> None:
+        """Be gone without a word."""
+        await self._stream.send_eof()
+        await trio.sleep(0.01)
 
     async def answered_after_s(self, data: bytes) -> float:
         """Return how long the pong takes of a ping that is sent behind all this."""
@@ -49,13 +61,18 @@ async def connected() -> AsyncIterator[Client]:
         turnstile.open(ws)
         assert (await sock.recv(4096)).startswith(b"HTTP/1.1 101 ")
 
+        client = Client(sock)
+
         async def hear() -> None:
-            while True:
-                turnstile.excuse(len(await ws.get_message()))
+            try:
+                while True:
+                    client.heard.append(await turnstile.message())
+            except ConnectionClosed as closed:
+                client.ended = closed
 
         nursery.start_soon(hear)
         with sock:
-            yield Client(sock)
+            yield client
         nursery.cancel_scope.cancel()
 
 
@@ -78,3 +95,56 @@ async def test_messages_are_no_noise(size: int, autojump_clock: trio.testing.Moc
     message = frame(BINARY, bytes(size))
     async with connected() as client:
         assert await client.answered_after_s(message * (2 * MOST_NOISE // len(message))) == 0
+
+
+ENDINGS = [
+    (frame(CLOSE, b"\x03\xe8"), 1000),
+    (frame(TEXT, b"\xff"), 1007),
+    (frame(TEXT, b"3", masked=False), 1002),
+]
+FRAGMENTS = frame(TEXT, b"2", fin=False) + frame(PONG) + frame(CONTINUATION, b"3")
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20])
+@pytest.mark.parametrize("between", [frame(PONG), FRAGMENTS, frame(BINARY, bytes(65_536))])
+async def test_messages_come_in_order_whoever_reads_them(
+    between: bytes, cut: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    first, last = frame(TEXT, b"1"), frame(TEXT, b"4")
+    data = first + between + last
+    async with connected() as client:
+        await client.send(data[:cut])
+        await client.send(data[cut:])
+        assert client.heard[0] == "1"
+        assert client.heard[-1] == "4"
+        assert len(client.heard) == 2 + (between != frame(PONG))
+
+
+@pytest.mark.parametrize(("ending", "code"), ENDINGS)
+async def test_what_came_before_the_end_is_heard_and_what_came_behind_it_is_not(
+    ending: bytes, code: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with connected() as client:
+        await client.send(frame(TEXT, b"1") + frame(TEXT, b"2") + ending + frame(TEXT, b"3"))
+        assert client.heard == ["1", "2"]
+        assert client.ended is not None
+        assert client.ended.reason is not None
+        assert client.ended.reason.code == code
+
+
+async def test_who_is_gone_in_the_middle_of_a_message_has_sent_those_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as client:
+        await client.send(frame(TEXT, b"1") + frame(TEXT, b"half")[:8])
+        await client.end()
+        assert client.heard == ["1"]
+        assert client.ended is not None
+
+
+async def test_a_ping_is_answered_behind_as_many_messages_as_come_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as client:
+        await client.answered_after_s(frame(TEXT, b"1") * 1_000)
+        assert len(client.heard) == 1_000

@@ -88,13 +88,12 @@ class Caller:
 
         Raises `ConnectionClosed`, and `Hangup` for a message that is too large.
         """
-        data = await self._ws.get_message()
+        data = await self._turnstile.message()
         self._note_life()
         # trio-websocket counts characters, the contract bytes.
         size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
         if size > MAX_MESSAGE:
             raise Hangup(TOO_LARGE, f"a message of more than {MAX_MESSAGE} bytes")
-        self._turnstile.excuse(size)
         return data
 
     async def keep_alive(self) -> None:
@@ -137,6 +136,7 @@ class Caller:
         hangup = self._hangup or Hangup(GOING_AWAY, "")
         if self._hangup is None and self.scope.cancelled_caught:
             hangup = Hangup(POLICY, f"nothing was heard for {self._max_silence_s:g} s")
+        self._turnstile.step_aside()
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await self._ws.aclose(hangup.code, hangup.reason)
             # After a message that is too large, a peer that still sends it must be let finish, or

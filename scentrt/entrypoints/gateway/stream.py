@@ -1,9 +1,9 @@
 """The bytes of one connection: what is said to a client never waits for that client.
 
-trio-websocket reads from a `FrameStream` and writes its own frames (handshake, pings, pongs, close)
-to it. Everything else is pushed: one frame, encoded once, is written straight to each socket, about
-ten times cheaper than a message sent through trio-websocket, and a client who does not read harms
-nobody but himself.
+trio-websocket writes its own frames (handshake, pings, pongs, close) to a `FrameStream`; what it
+reads from it, `turnstile` says. Everything else is pushed: one frame, encoded once, is written
+straight to each socket, about ten times cheaper than a message sent through trio-websocket, and a
+client who does not read harms nobody but himself.
 """
 
 import socket

@@ -1,7 +1,7 @@
-"""The way in for a client's bytes: the opening handshake alone, and then nobody in too much haste.
+"""The way in for a client's bytes: to the session what is plainly a message, the rest to a library.
 
 trio-websocket means well with whoever it reads from, so what it reads of a connection comes
-through here.
+through here: the opening handshake alone, and then nobody in too much haste.
 """
 
 import re as regex
@@ -10,11 +10,18 @@ from typing import Final
 import trio
 from trio_websocket import WebSocketConnection
 
+from scentrt.entrypoints.gateway.sieve import Sieve
 from scentrt.entrypoints.gateway.stream import FrameStream
 from scentrt.entrypoints.gateway.wire import CLOSE, encode_frame
 
 SLICE: Final = 512
-"""How much is read at once: of the smallest frames, a millisecond of work."""
+"""How much trio-websocket gets at once: of the smallest frames, a millisecond of work."""
+
+READ_SIZE: Final = 4096
+"""How much is read at once otherwise: some thirty cues, or a millisecond of the smallest frames."""
+
+MESSAGES_PER_TURN: Final = 16
+"""How many the session gets before other tasks have their turn."""
 
 OVERHEAD: Final = 14
 """What the header of one frame takes at most (RFC 6455, section 5.2)."""
@@ -37,24 +44,30 @@ _FAILED: Final = frozenset({1002, 1007})
 
 
 class Turnstile(trio.abc.Stream):
-    """What trio-websocket reads of a connection, and when.
+    """What is read of a connection, by whom, and when.
 
-    First the request, and it alone. What comes right behind it, a hello in the same segment
-    perhaps, waits for `open`: until the request is answered, it would be taken for a part of it.
-    One that trio-websocket cannot read is refused here. Where none will come any more, `waiting`
-    is cancelled, or the handshake would wait on.
+    First the request, by trio-websocket, and it alone. What comes right behind it, a hello in the
+    same segment perhaps, waits for `open`: until the request is answered, it would be taken for a
+    part of it. One that trio-websocket cannot read is refused here. Where none will come any more,
+    `waiting` is cancelled, or the handshake would wait on.
 
-    Then frames. Of what belongs to no message, only so much is let in a second.
+    Then frames, by whoever asks for a `message`. What no message is, trio-websocket gets before
+    anything more is read, and of that only so much is let in a second. Once the sieve is open, or
+    after `step_aside`, trio-websocket reads by itself, and has the messages, too.
     """
 
     __slots__ = (
         "_asked",
-        "_early",
+        "_came",
         "_head",
+        "_is_aside",
+        "_left",
         "_noise",
         "_noted_at",
-        "_opened",
+        "_sieve",
         "_stream",
+        "_taken",
+        "_turn",
         "_waiting",
         "_ws",
     )
@@ -63,21 +76,68 @@ class Turnstile(trio.abc.Stream):
         self._stream = stream
         self._waiting = waiting
         self._head = bytearray()
-        self._early = b""
         self._asked = False
         self._ws: WebSocketConnection | None = None
-        self._opened = trio.Event()
+        self._sieve = Sieve()
+        self._left = b""  # what trio-websocket is to have
+        self._came = trio.Event()
+        self._taken: trio.Event | None = None
+        self._is_aside = False
+        self._turn = 0
         self._noise = 0.0
         self._noted_at = trio.current_time()
 
     def open(self, ws: WebSocketConnection) -> None:
         """Let in what comes behind the request, now that it has been accepted."""
         self._ws = ws
-        self._opened.set()
 
-    def excuse(self, size: int) -> None:
-        """Note that so many of the bytes that came in were a message."""
+    async def message(self) -> str | bytes:
+        """Return the next message.
+
+        Raises `ConnectionClosed` where none will come any more.
+        """
+        sieve = self._sieve
+        while not sieve.messages:
+            if sieve.is_open:
+                return await self._message_from_library()
+            if sieve.rest:
+                await self._hand_over()
+                continue
+            try:
+                data = await self._stream.receive_some(READ_SIZE)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                data = b""
+            if data:
+                sieve.sift(data)
+            else:
+                sieve.open()
+        self._turn = (self._turn + 1) % MESSAGES_PER_TURN
+        if self._turn == 0:
+            await trio.lowlevel.checkpoint()
+        return sieve.messages.pop(0)
+
+    def step_aside(self) -> None:
+        """Let trio-websocket read by itself from now on: to take leave, or to learn of the end."""
+        self._sieve.open()
+        self._is_aside = True
+        self._left += self._sieve.rest
+        self._sieve.rest = b""
+        self._came.set()
+
+    async def _hand_over(self) -> None:
+        """Let trio-websocket have what is no message, and wait until it has taken it."""
+        self._left, self._sieve.rest = self._sieve.rest, b""
+        self._taken = trio.Event()
+        self._came.set()
+        await self._taken.wait()
+
+    async def _message_from_library(self) -> str | bytes:
+        assert self._ws is not None
+        self.step_aside()
+        message = await self._ws.get_message()
+        size = len(message.encode() if isinstance(message, str) else message)
         self._noise = max(0.0, self._noise - size - OVERHEAD)
+        return message
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send as `FrameStream` does."""
@@ -91,12 +151,16 @@ class Turnstile(trio.abc.Stream):
         """Return what has arrived and may come in, at least one byte; b"" at the end."""
         if not self._asked:
             return await self._receive_request(max_bytes)
-        await self._opened.wait()
-        if self._early:
-            size = max_bytes or len(self._early)
-            data, self._early = self._early[:size], self._early[size:]
+        while not (self._left or self._is_aside):
+            await self._came.wait()
+            self._came = trio.Event()
+        if self._left:
+            size = max_bytes or len(self._left)
+            data, self._left = self._left[:size], self._left[size:]
         else:
             data = await self._stream.receive_some(max_bytes)
+        if self._taken is not None and not self._left:
+            self._taken.set()
         await self._pace(len(data))
         return data
 
@@ -127,9 +191,10 @@ class Turnstile(trio.abc.Stream):
             await self._stream.send_all(_BAD_REQUEST)
             await self.aclose()
             return b""
-        self._early = bytes(self._head[end.end() :])
+        early = bytes(self._head[end.end() :])
         self._head.clear()
-        return data[: len(data) - len(self._early)]
+        self._sieve.sift(early)
+        return data[: len(data) - len(early)]
 
     async def _pace(self, size: int) -> None:
         now = trio.current_time()

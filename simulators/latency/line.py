@@ -25,7 +25,7 @@ UPGRADE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 FIN, MASKED = 0x80, 0x80
-TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 NO_MASK = bytes(4)  # a mask of zeros leaves the payload as it is
 
 
@@ -47,6 +47,13 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     if size < 126:
         return bytes((FIN | opcode, MASKED | size)) + NO_MASK + payload
     return bytes((FIN | opcode, MASKED | 126)) + size.to_bytes(2, "big") + NO_MASK + payload
+
+
+def server_frame(text: bytes) -> bytes:
+    """Return one whole frame as servers send it, without a mask."""
+    size = len(text)
+    head = (size,) if size < 126 else (126, *size.to_bytes(2, "big"))
+    return bytes((FIN | TEXT, *head)) + text
 
 
 def message_frame(message: Message) -> bytes:

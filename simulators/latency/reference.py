@@ -1,21 +1,19 @@
 """What the server is measured against: trio-websocket with nothing around it.
 
-Run as a program, it prints its address and serves four paths: `/echo` sends back what it gets, who
+Run as a program, it prints its address and serves five paths: `/echo` sends back what it gets, who
 connects to `/audience` listens, and what `/crier` is sent goes to the audience, with one
-`send_message` after the other. `/sleeper` is sent a list of seconds, sleeps until each of them has
-passed, with a task for each, and answers how late it woke, in milliseconds.
+`send_message` after the other. `/printer` is sent whole frames for the audience and hands them to
+the kernel, one socket after the other: nobody who writes to each is faster. `/sleeper` is sent a
+list of seconds, sleeps until each of them has passed, with a task for each, and answers how late it
+woke, in milliseconds.
 """
 
 import json
+import os
 from functools import partial
 
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    WebSocketConnection,
-    WebSocketRequest,
-    serve_websocket,
-)
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 
 async def sleep(seconds: list[float]) -> list[float]:
@@ -35,26 +33,36 @@ async def sleep(seconds: list[float]) -> list[float]:
 
 async def serve() -> None:
     """Serve on a free port until cancelled."""
-    audience: list[WebSocketConnection] = []
+    audience: dict[WebSocketConnection, int] = {}  # and their sockets
 
-    async def take(request: WebSocketRequest) -> None:
-        websocket = await request.accept()
-        if request.path == "/audience":
-            audience.append(websocket)
-        try:
-            while True:
-                message = await websocket.get_message()
-                if request.path == "/sleeper":
-                    message = json.dumps(await sleep(json.loads(message)))
-                for each in audience if request.path == "/crier" else [websocket]:
-                    await each.send_message(message)
-        except ConnectionClosed:
-            if websocket in audience:
-                audience.remove(websocket)
+    async def take(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as nursery:
+            request = await wrap_server_stream(nursery, stream)
+            websocket = await request.accept()
+            if request.path == "/audience":
+                audience[websocket] = stream.socket.fileno()
+            try:
+                while True:
+                    message = await websocket.get_message()
+                    match request.path, message:
+                        case "/printer", bytes(frame):
+                            for sock in audience.values():
+                                os.write(sock, frame)
+                        case "/crier", _:
+                            for each in audience:
+                                await each.send_message(message)
+                        case "/sleeper", _:
+                            late_ms = await sleep(json.loads(message))
+                            await websocket.send_message(json.dumps(late_ms))
+                        case _:
+                            await websocket.send_message(message)
+            except ConnectionClosed:
+                audience.pop(websocket, None)
 
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve_websocket, take, "127.0.0.1", 0, None))
-        print(f"ws://127.0.0.1:{server.port}", flush=True)
+        serve_tcp = partial(trio.serve_tcp, take, 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve_tcp)
+        print(f"ws://127.0.0.1:{listener.socket.getsockname()[1]}", flush=True)
 
 
 if __name__ == "__main__":

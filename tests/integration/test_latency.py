@@ -19,7 +19,7 @@ OTHERS = {
         "busy": ["idle", "100 cues/s", "of that inside"],
         "busy echo": ["idle echo", "100 echoes/s"],
     },
-    "fan-out": {"fan-out 3": ["send_message", "cue to the last", *BROKERS]},
+    "fan-out": {"fan-out 3": ["send_message", "cue to the last", "bare writes", *BROKERS]},
     "scheduled": {"scheduled": ["trio.sleep_until", "lateness"]},
     "everywhere": {
         "all 500": ["first to last, a seat", "cue to last, a seat"],
@@ -29,8 +29,15 @@ OTHERS = {
         bench: rows
         for radio in (["Bumble", "BlueZ"] if is_possible() else ["Bumble"])
         for bench, rows in {
-            f"gatt {radio}": ["bleak alone", "echo alone", "cue to write", "received to write"],
-            f"24 {radio}": ["bleak alone", "cue to last", "received to last", "first to last"],
+            f"gatt {radio}": [
+                *("bleak alone", "echo alone", "crossing alone"),
+                *("cue to write", "received to write"),
+                *("the three", "cue to write"),
+            ],
+            f"24 {radio}": [
+                *("bleak alone", "cue to last", "received to last", "first to last"),
+                *("the three", "cue to last"),
+            ],
         }.items()
     },
     "idle": {"idle": ["memory, a subscriber"], "start": ["start to ready"]},

@@ -10,7 +10,7 @@ from simulators.latency.audience import IS_POSSIBLE, Audience
 from simulators.latency.benches.house import House, open_house
 from simulators.latency.engine import Engine, accepted
 from simulators.latency.figures import Comparison, Goal
-from simulators.latency.line import Line, frame, greet, message_frame, told
+from simulators.latency.line import BINARY, Line, frame, greet, message_frame, server_frame, told
 from simulators.latency.mosquitto import MqttLine, open_mosquitto
 from simulators.latency.run import Batch, Figure, Run, Turn
 from simulators.latency.venue import ZONE
@@ -55,6 +55,7 @@ class _Hall:
         self._listeners = stack.enter_context(closing(Audience()))
         self._engine = stack.enter_context(closing(Engine(house.server.gateway, house.hall.seats)))
         self._crier = stack.enter_context(closing(Line(house.reference + "/crier")))
+        self._printer = stack.enter_context(closing(Line(house.reference + "/printer")))
         self._port: int | None = None
         self._teller: MqttLine | None = None
         if (program := mosquitto.program()) is None:
@@ -76,14 +77,19 @@ class _Hall:
     def measure(self, size: int) -> Iterator[Comparison]:
         """Compare how long it takes until the last has heard."""
         bench = f"fan-out {size}"
-        turns: list[Turn] = [self._cues, self._cries]
+        turns: list[Turn] = [self._cues, self._cries, self._prints]
         if self._port is not None:
             turns.append(self._publications)
         rounds = self._run.rounds_of(bench, *turns)
         told = "cue to the last"
         # To be faster than a loop, there has to be something to loop over.
         goals = BESIDE_THE_LOOP if size > 1 else ()
-        yield rounds.compare(bench, Figure("send_message", "ms"), Figure(told, "ms", goals))
+        yield rounds.compare(
+            bench,
+            Figure("send_message", "ms"),
+            Figure(told, "ms", goals),
+            Figure("bare writes", "ms"),
+        )
         if self._port is not None:
             goals = OF_GOALS.get(size, ())
             yield rounds.compare(bench, Figure("Mosquitto", "ms"), Figure(told, "ms", goals))
@@ -100,6 +106,10 @@ class _Hall:
         # The others say, to as many, what the server said.
         said = [frame(self._said)] * self._run.part(SHARE)
         return {"send_message": self._shots(self._crier.socket.sendall, said, self._crowd)}
+
+    def _prints(self) -> Batch:
+        sending = [frame(server_frame(self._said), BINARY)] * self._run.part(SHARE)
+        return {"bare writes": self._shots(self._printer.socket.sendall, sending, self._crowd)}
 
     def _publications(self) -> Batch:
         assert self._teller is not None

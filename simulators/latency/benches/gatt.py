@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from time import sleep
+from typing import NamedTuple
 
 from simulators.latency.engine import Engine, Timed
 from simulators.latency.figures import Comparison, Goal
@@ -26,21 +27,33 @@ GOALS = (Goal("x p50", most=1.3),)
 
 def gatt(run: Run) -> Iterator[Comparison]:
     """One engine sends a cue to one seat, and to all 24, until all are written to their devices."""
-    with open_reference() as reference, closing(Line(reference + "/echo")) as echo:
-        yield from _over_bumble(run, echo)
-        yield from _over_bluez(run, echo)
+    with (
+        open_reference() as reference,
+        closing(Line(reference + "/echo")) as echo,
+        open_helper("inside.crossing") as crossing,
+    ):
+        way = _Way(echo, crossing)
+        yield from _over_bumble(run, way)
+        yield from _over_bluez(run, way)
 
 
-def _over_bumble(run: Run, echo: Line) -> Iterator[Comparison]:
+class _Way(NamedTuple):
+    """What a cue has to come through to get to bleak at all, each part alone."""
+
+    echo: Line
+    crossing: Helper
+
+
+def _over_bumble(run: Run, way: _Way) -> Iterator[Comparison]:
     run.tell("gatt Bumble: the devices are being connected")
     with (
         _open_bleak("bumble") as bleak,
         open_server(run.profiler, HALL.plan(), "--simulate-ble") as server,
     ):
-        yield from _compare(run, "Bumble", server, bleak, echo)
+        yield from _compare(run, "Bumble", server, bleak, way)
 
 
-def _over_bluez(run: Run, echo: Line) -> Iterator[Comparison]:
+def _over_bluez(run: Run, way: _Way) -> Iterator[Comparison]:
     if sys.platform != "linux" or shutil.which("dbus-daemon") is None:
         run.remark("gatt BlueZ is left out: it takes Linux and dbus-daemon (package dbus)")
         return
@@ -51,30 +64,33 @@ def _over_bluez(run: Run, echo: Line) -> Iterator[Comparison]:
             _open_bleak("bluez", theirs) as bleak,
             open_server(run.profiler, HALL.plan(devices), env=env) as server,
         ):
-            yield from _compare(run, "BlueZ", server, bleak, echo)
+            yield from _compare(run, "BlueZ", server, bleak, way)
 
 
 def _compare(
-    run: Run, radio: str, server: Server, bleak: Helper, echo: Line
+    run: Run, radio: str, server: Server, bleak: Helper, way: _Way
 ) -> Iterator[Comparison]:
     server.wait_until_nothing_is_amiss()
     with closing(Engine(server.gateway, HALL.seats)) as engine:
 
-        def writes(samples: int, devices: int = 1) -> Batch:
-            took_ms = []
-            for _ in range(samples):
+        def parts(samples: int, devices: int) -> Batch:
+            """Measure each alone, and say what a cue would take that costs nothing beyond them."""
+            writes, echoes, crossings = [], [], []
+            for sending in engine.cues(samples):
                 began, ended = zip(*bleak.ask(devices), strict=True)
-                took_ms.append((max(ended) - min(began)) * 1000)
+                writes.append((max(ended) - min(began)) * 1000)
                 sleep(PAUSE_S * devices)
-            return {"bleak alone": took_ms}
-
-        def echoes() -> Batch:
-            took_ms = []
-            for sending in engine.cues(run.part(TO_ONE)):
-                sent, came, _ = echo.exchange(sending)
-                took_ms.append((came - sent) * 1000)
+                sent, came, _ = way.echo.exchange(sending)
+                echoes.append((came - sent) * 1000)
                 sleep(PAUSE_S)
-            return {"echo alone": took_ms}
+                crossings.append(way.crossing.ask())
+                sleep(PAUSE_S)
+            return {
+                "bleak alone": writes,
+                "echo alone": echoes,
+                "crossing alone": crossings,
+                "the three": [sum(each) for each in zip(writes, echoes, crossings, strict=True)],
+            }
 
         def time(cues: list[bytes], seats: int) -> list[Timed]:
             offset = engine.find_offset()
@@ -101,22 +117,25 @@ def _compare(
             }
 
         one, all_of_them = f"gatt {radio}", f"{SEATS} {radio}"
-        yield run.rounds_of(one, lambda: writes(run.part(TO_ONE)), echoes, cues).compare(
+        rounds = run.rounds_of(one, lambda: parts(run.part(TO_ONE), 1), cues)
+        yield rounds.compare(
             one,
             Figure("bleak alone", "ms"),
             Figure("echo alone", "ms"),
+            Figure("crossing alone", "ms"),
             Figure("cue to write", "ms", GOALS),
             Figure("received to write", "ms"),
         )
-        yield run.rounds_of(
-            all_of_them, lambda: writes(run.part(TO_ALL), SEATS), cues_to_all
-        ).compare(
+        yield rounds.compare(one, Figure("the three", "ms"), Figure("cue to write", "ms"))
+        rounds = run.rounds_of(all_of_them, lambda: parts(run.part(TO_ALL), SEATS), cues_to_all)
+        yield rounds.compare(
             all_of_them,
             Figure("bleak alone", "ms"),
             Figure("cue to last", "ms", GOALS),
             Figure("received to last", "ms"),
             Figure("first to last", "ms"),
         )
+        yield rounds.compare(all_of_them, Figure("the three", "ms"), Figure("cue to last", "ms"))
 
 
 @contextmanager

@@ -208,7 +208,8 @@ async def test_paths_that_nothing_is_at_are_told(shop: Shop) -> None:
         assert answer.status_code == 404
         assert set(answer.json()) == {"message"}
     answer = await shop.client.get("/allocate")
-    assert (answer.status_code, answer.json()) == (405, {"message": "Method Not Allowed"})
+    message = "/allocate takes POST and no GET"
+    assert (answer.status_code, answer.json()) == (405, {"message": message})
     assert answer.headers["allow"] == "POST"
 
 

@@ -135,7 +135,25 @@ async def test_who_comes_to_a_path_that_is_none_is_told_where_they_are(house: Ho
         assert answer.status_code == 404
         message = "There is nothing at /stock; see /docs for what there is"
         assert answer.json() == {"message": message}
-        assert (await client.delete("/products")).json() == {"message": "Method Not Allowed"}
+
+
+@pytest.mark.parametrize(
+    ("path", "takes"),
+    [
+        ("/allocate", "POST"),
+        ("/orders", "GET, POST"),
+        ("/products", "GET"),
+        ("/seats/A-1-1", "GET, PATCH, PUT"),
+    ],
+)
+async def test_who_comes_with_another_method_is_told_which_there_are(
+    house: House, path: str, takes: str
+) -> None:
+    async with browse(house.http_url) as client:
+        answer = await client.delete(path)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == takes
+    assert answer.json() == {"message": f"{path} takes {takes} and no DELETE"}
 
 
 async def test_what_the_document_shows_of_a_body_is_taken(

@@ -1,12 +1,14 @@
 """What is answered where something cannot be done."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from scentrt.entrypoints.http.answers import Misfit, Misfits
 from scentrt.errors import (
@@ -110,7 +112,21 @@ async def _put_off(_: Request, error: Exception) -> JSONResponse:
 
 async def _pass_on(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    message = error.detail
-    if "route" not in request.scope:
+    message, headers = error.detail, error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        takes = ", ".join(_methods_at(request))
+        message = f"{request.url.path} takes {takes} and no {request.method}"
+        headers = {"Allow": takes}
+    elif "route" not in request.scope:
         message = f"There is nothing at {request.url.path}; see /docs for what there is"
-    return JSONResponse({"message": message}, error.status_code, error.headers)
+    return JSONResponse({"message": message}, error.status_code, headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods of all routes of a path: Starlette tells those of the first alone."""
+    return sorted(
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is Match.PARTIAL
+        for method in route.methods
+    )

@@ -20,7 +20,7 @@ SLICE: Final = 512
 READ_SIZE: Final = 4096
 """How much is read at once otherwise: some thirty cues, or a millisecond of the smallest frames."""
 
-MESSAGES_PER_TURN: Final = 16
+MESSAGES_PER_TURN: Final = 8
 """How many the session gets before other tasks have their turn."""
 
 OVERHEAD: Final = 14

@@ -58,7 +58,6 @@ class OrderDesk:
         async with self._new_unit() as uow:
             answer = await work_through(command, uow)
             left = tuple(uow.changes.left)
-            with trio.CancelScope(shield=True):  # or nobody would tell the products of it
-                await uow.commit()
+            await uow.commit()
         self._settle(left)
         return answer

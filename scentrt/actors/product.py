@@ -104,7 +104,7 @@ class ProductActor:
         self._forget()
         until = trio.current_time()
         while True:
-            with trio.move_on_at(until):
+            with trio.CancelScope(deadline=until):
                 await self.mailbox.wait()
             envelopes = self._take()
             if envelopes or self._has_to_settle:
@@ -185,8 +185,7 @@ class ProductActor:
             answers: list[object] = []
 
             async def commit() -> None:
-                with trio.CancelScope(shield=True):  # so that who asked hears the truth
-                    events = await uow.commit()
+                events = await uow.commit()
                 for envelope, answer in zip(envelopes, answers, strict=False):
                     envelope.answer(answer)
                 del envelopes[: len(answers)]

@@ -154,8 +154,7 @@ class StockRoom:
         async with self._new_unit() as uow:
             answer = await work_through(command, uow)
             skus = tuple(uow.changes.overtaken)
-            with trio.CancelScope(shield=True):  # or nobody would tell the actors of it
-                events = await uow.commit()
+            events = await uow.commit()
         for sku in skus:
             if sku in self._actors:
                 with suppress(ActorStopped):

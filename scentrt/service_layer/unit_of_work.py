@@ -58,7 +58,7 @@ class AbstractUnitOfWork(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.rollback()
+        del self.changes  # so that nothing can be committed any more
 
     @property
     def is_full(self) -> bool:
@@ -79,7 +79,8 @@ class AbstractUnitOfWork(ABC):
     async def commit(self) -> list[StockEvent]:
         """Store everything since the last commit, in one transaction; it is on disk on return.
 
-        Returns what has happened in it, in order.
+        Returns what has happened in it, in order. Cancelling does not end it, so that whoever has
+        to tell of it does.
 
         Raises:
           UnitRefused: a product has changed since it was read, or a name was taken meanwhile.

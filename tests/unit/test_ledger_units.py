@@ -104,6 +104,34 @@ async def test_units_that_wait_are_stored_in_one_transaction_and_doses_with_them
     assert [(len(writes.units), len(writes.doses)) for writes in store.commits] == [(1, 0), (2, 1)]
 
 
+async def test_who_is_a_step_behind_goes_into_the_same_transaction(
+    books: Ledger, store: MemoryStore, asker: Asker, nursery: trio.Nursery
+) -> None:
+    async def follow() -> None:
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        await books.commit(new_product("sea"))
+
+    nursery.start_soon(follow)
+    await asker.hand_in("pine", new_product("pine"))
+    assert [len(writes.units) for writes in store.commits] == [2]
+
+
+async def test_cancelling_does_not_end_a_commit(
+    books: Ledger, store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    store.commit_s = 1
+    with trio.move_on_after(0.5):
+        await books.commit(new_product("pine"))
+    assert trio.current_time() == 1
+    assert store.stock.tables.versions == {"pine": 1}
+    store.writable = False
+    with trio.CancelScope() as cancelled:
+        cancelled.cancel()
+        with pytest.raises(StoreUnavailable):
+            await books.commit(new_product("sea"))
+
+
 async def test_the_panic_latch_overtakes_the_units_that_wait(
     books: Ledger, store: MemoryStore, asker: Asker, autojump_clock: MockClock
 ) -> None:

@@ -42,13 +42,10 @@ class FirstFit(Generic[RankT, T]):
 
     def first(self, least: int) -> T | None:
         """Return the first thing of at least this size; None where there is none."""
-        if not self._largest or max(self._largest) < least:
-            return None
-        at = next(at for at, size in enumerate(self._largest) if size >= least)
-        shelf = self._shelves[at]
-        return next(
-            thing for size, thing in zip(shelf.sizes, shelf.things, strict=True) if size >= least
-        )
+        for shelf, largest in zip(self._shelves, self._largest, strict=True):
+            if largest >= least:
+                return shelf.first(least)
+        return None
 
     def put(self, rank: RankT, size: int, thing: T) -> None:
         """Put a thing in its place; nothing of this rank may be here."""
@@ -116,6 +113,13 @@ class _Shelf(Generic[RankT, T]):
 
     def __iter__(self) -> Iterator[tuple[RankT, int, T]]:
         return zip(self.ranks, self.sizes, self.things, strict=True)
+
+    def first(self, least: int) -> T:
+        """Return the first thing of at least this size; there is one."""
+        for thing, size in zip(self.things, self.sizes, strict=True):
+            if size >= least:
+                return thing
+        raise AssertionError("the largest of them is no smaller")
 
     def insert(self, rank: RankT, size: int, thing: T) -> None:
         place = bisect_left(self.ranks, rank)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -128,7 +129,7 @@ class CountedOwner:
 
     def __init__(self, owner: Owner, metrics: Metrics) -> None:
         self._owner = owner
-        self._metrics = metrics
+        self._counter = cache(metrics.commands.labels)  # which takes its time to find one
 
     async def handle(self, command: Command[R]) -> R:
         """Have a command carried out; returns and raises what its owner does."""
@@ -145,4 +146,4 @@ class CountedOwner:
             outcome = "unavailable"
             raise
         finally:
-            self._metrics.commands.labels(type(command).__name__, outcome).inc()
+            self._counter(type(command).__name__, outcome).inc()

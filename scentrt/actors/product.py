@@ -9,6 +9,7 @@ over in parts, one after the other, so that others are written in between.
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeAlias, TypeVar
 
 import trio
@@ -104,15 +105,28 @@ class ProductActor:
         self._forget()
         until = trio.current_time()
         while True:
-            with trio.CancelScope(deadline=until):
-                await self.mailbox.wait()
-            envelopes = self._take()
-            if envelopes or self._has_to_settle:
-                await self._serve(envelopes)
-                until = trio.current_time() + self._patience_s
-            elif trio.current_time() >= until:
+            # For many units, since a scope for each would cost as much as to decide it.
+            with trio.CancelScope() as patience:
+                while True:
+                    patience.deadline = until
+                    await self.mailbox.wait()
+                    if patience.cancel_called:  # it came at the last moment
+                        break
+                    patience.deadline = inf
+                    if await self._take_turn():
+                        until = trio.current_time() + self._patience_s
+            if not await self._take_turn():
                 self._on_leave()
                 return
+            until = trio.current_time() + self._patience_s
+
+    async def _take_turn(self) -> bool:
+        """Do what has come or is left to be done, and return whether there was anything."""
+        envelopes = self._take()
+        if not envelopes and not self._has_to_settle:
+            return False
+        await self._serve(envelopes)
+        return True
 
     @property
     def _patience_s(self) -> float:

@@ -77,8 +77,6 @@ class Outgoing:
         """Begin anew, after what was put down so far has been stored."""
         self.deliveries: list[NewDelivery] = []
         self.letters: list[Letter] = []
-        self._created_ms = time.time() * 1000
-        self._time_hex = f"{int(self._created_ms):012x}"
 
     def publish(self, channel: str, message: dict[str, str | int]) -> None:
         """Tell all who listen to a channel of Redis; without a Redis nobody does."""
@@ -96,13 +94,16 @@ class Outgoing:
     def mail_customer(self, orderid: OrderId, body: str) -> None:
         """Write to whoever placed an order."""
         subject = f"Your order {orderid}"
-        self.letters.append(Letter(self._new_id(), orderid, subject, body, self._created_ms))
+        now_ms = time.time() * 1000
+        self.letters.append(Letter(_new_id(now_ms), orderid, subject, body, now_ms))
 
     def _put(self, kind: Kind, payload: str) -> None:
-        self.deliveries.append(NewDelivery(self._new_id(), kind, payload, self._created_ms))
+        now_ms = time.time() * 1000
+        self.deliveries.append(NewDelivery(_new_id(now_ms), kind, payload, now_ms))
 
-    def _new_id(self) -> str:
-        # A UUID of version 7, RFC 9562: it begins with the time, so that the database's index of
-        # them grows at one end, which is half the work of a commit.
-        chance = os.urandom(9).hex()
-        return f"{self._time_hex}7{chance[:3]}8{chance[3:]}"
+
+def _new_id(now_ms: float) -> str:
+    # A UUID of version 7, RFC 9562: it begins with the time, so that the database's index of
+    # them grows at one end, which is half the work of a commit.
+    chance = os.urandom(9).hex()
+    return f"{int(now_ms):012x}7{chance[:3]}8{chance[3:]}"

@@ -1,7 +1,6 @@
 """The message bus: a command to whoever owns what it is about, its events to their handlers."""
 
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Protocol, TypeVar
 
 import trio
@@ -49,7 +48,7 @@ async def work_through(
 
 
 async def _handle_events(uow: AbstractUnitOfWork) -> None:
-    for number, event in zip(count(1), uow.collect_new_events(), strict=False):
+    for number, event in enumerate(uow.collect_new_events(), 1):
         for handler in EVENT_HANDLERS[type(event)]:
             await handler(event, uow)
         if number % EVENTS_PER_TURN == 0:

@@ -58,7 +58,7 @@ class AbstractUnitOfWork(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        del self.changes  # so that nothing can be committed any more
+        self.rollback()
 
     @property
     def is_full(self) -> bool:

@@ -89,15 +89,6 @@ async def test_a_unit_that_would_forget_a_line_cannot_be_committed(stock: Memory
             await uow.commit()
 
 
-async def test_a_unit_that_was_left_cannot_be_committed(stock: MemoryStock) -> None:
-    before = stock.tables
-    async with MemoryUnitOfWork(stock) as uow:
-        (await product_of(uow)).allocate(line("o-1", 1))
-    with pytest.raises(AttributeError):
-        await uow.commit()
-    assert stock.tables is before
-
-
 async def test_a_commit_without_changes_stores_nothing(stock: MemoryStock) -> None:
     before = stock.tables
     async with MemoryUnitOfWork(stock) as uow:

@@ -9,7 +9,7 @@ again would be a third of what a commit costs. So the values are such as SQLite 
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
 from typing import Any, TypeAlias
@@ -322,15 +322,17 @@ class _Writer:
     def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
         if not orderids:
             return ()
-        text, values = _worded(question, ("orderids",))
-        asked = values({"orderids": json.dumps(orderids)})
+        text, constants = _worded(question, ("orderids",))
+        asked = constants | {"orderids": json.dumps(orderids)}
         return [orderid for (orderid,) in self._driver.execute(text, asked)]
 
     def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
         if not rows:
             return 0
-        text, values = _worded(statement, tuple(rows[0]))
-        return self._driver.executemany(text, [values(row) for row in rows]).rowcount
+        text, constants = _worded(statement, tuple(rows[0]))
+        if constants:
+            rows = [constants | row for row in rows]
+        return self._driver.executemany(text, rows).rowcount
 
 
 @cache
@@ -339,24 +341,13 @@ def _insert_into(table: Table) -> UpdateBase:
 
 
 @cache
-def _worded(
-    statement: UpdateBase | Select[Any], names: tuple[str, ...]
-) -> tuple[str, Callable[[Row], tuple[Any, ...]]]:
-    """Return a statement's text for rows of these names, and what makes its values of a row.
-
-    They go by their places: the driver lets go of the interpreter to ask for each name in each row,
-    and then waits for it.
-    """
-    dialect = sqlite.dialect(paramstyle="qmark")
+def _worded(statement: UpdateBase | Select[Any], names: tuple[str, ...]) -> tuple[str, Row]:
+    """Return a statement's text for rows that have these values, and the values it has itself."""
+    dialect = sqlite.dialect(paramstyle="named")
     compiled = statement.compile(dialect=dialect, column_keys=names)
-    constants = compiled.params
-    places = compiled.positiontup
-    assert places is not None, "it has places"
-
-    def values(row: Row) -> tuple[Any, ...]:
-        return tuple([row[name] if name in row else constants[name] for name in places])
-
-    return str(compiled), values
+    return str(compiled), {
+        name: value for name, value in compiled.params.items() if name not in names
+    }
 
 
 def _iso(day: date | None) -> str | None:

@@ -2,17 +2,12 @@
 
 The order of the statements is the one in which every constraint holds at every step: what goes
 goes first, since what comes may need its place.
-
-SQLAlchemy words the statements, once. They are executed by the driver itself: to look at each value
-again would be a third of what a commit costs. So the values are such as SQLite has.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import cache
-from typing import Any, TypeAlias
 
 from sqlalchemy import (
     Connection,
@@ -26,10 +21,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.sql.dml import Delete, UpdateBase
 
+from scentrt.adapters.driver import Driver, Row, driver_of
 from scentrt.adapters.orm import (
     allocations,
     allocations_view,
@@ -46,11 +41,9 @@ from scentrt.adapters.orm import (
 from scentrt.domain.names import OrderId
 from scentrt.domain.orders import Order
 from scentrt.domain.vials import TakenVial, Whereabouts
-from scentrt.errors import OrdersCancelled, StoreUnavailable, UnitRefused
+from scentrt.errors import OrdersCancelled, UnitRefused
 from scentrt.service_layer.changes import Changes, LineKey, Unsettled
 from scentrt.service_layer.deliveries import Kind
-
-Row: TypeAlias = dict[str, Any]
 
 _BUMP_VERSION = (
     update(products)
@@ -135,21 +128,14 @@ def write_units(connection: Connection, units: Sequence[Changes]) -> None:
       UnitRefused: one of them does not fit what is stored. The caller has to roll back.
       StoreUnavailable: the database is locked, full or broken. Likewise.
     """
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection), "it is SQLite, and connected"
-    try:
+    with driver_of(connection) as driver:
         _Writer(driver).write(units)
-    except (sqlite3.IntegrityError, sqlite3.DataError) as error:
-        raise UnitRefused(str(error)) from error
-    except (OverflowError, UnicodeError) as error:  # what SQLite has no room for
-        raise UnitRefused(str(error)) from error
-    except sqlite3.Error as error:
-        raise StoreUnavailable(str(error)) from error
 
 
 class _Writer:
-    def __init__(self, driver: sqlite3.Connection) -> None:
-        self._driver = driver
+    def __init__(self, driver: Driver) -> None:
+        self._some = driver.write
+        self._ask = driver.ask
 
     def write(self, units: Sequence[Changes]) -> None:
         self._check_orders(units)
@@ -322,32 +308,12 @@ class _Writer:
     def _orders(self, question: Select[tuple[str]], orderids: list[OrderId]) -> Sequence[str]:
         if not orderids:
             return ()
-        text, constants = _worded(question, ("orderids",))
-        asked = constants | {"orderids": json.dumps(orderids)}
-        return [orderid for (orderid,) in self._driver.execute(text, asked)]
-
-    def _some(self, statement: UpdateBase, rows: list[Row]) -> int:
-        if not rows:
-            return 0
-        text, constants = _worded(statement, tuple(rows[0]))
-        if constants:
-            rows = [constants | row for row in rows]
-        return self._driver.executemany(text, rows).rowcount
+        return self._ask(question, orderids=json.dumps(orderids))
 
 
 @cache
 def _insert_into(table: Table) -> UpdateBase:
     return insert(table)
-
-
-@cache
-def _worded(statement: UpdateBase | Select[Any], names: tuple[str, ...]) -> tuple[str, Row]:
-    """Return a statement's text for rows that have these values, and the values it has itself."""
-    dialect = sqlite.dialect(paramstyle="named")
-    compiled = statement.compile(dialect=dialect, column_keys=names)
-    return str(compiled), {
-        name: value for name, value in compiled.params.items() if name not in names
-    }
 
 
 def _iso(day: date | None) -> str | None:

@@ -35,6 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from scentrt.actors.ledger import StoredDoses, Writes
 from scentrt.adapters.aio_thread import AioThread
 from scentrt.adapters.database_lock import lock_database
+from scentrt.adapters.driver import driver_of
 from scentrt.adapters.orm import (
     dose_marks,
     dose_seconds,
@@ -241,12 +242,11 @@ def _write(connection: Connection, writes: Writes) -> None:
     if writes.panicked is not None:
         connection.execute(_PUT_LATCH, {"id": 1, "panicked": writes.panicked})
     write_settings(connection, writes.settings)
-    if rows:
-        connection.execute(_PUT_DOSES, rows)
-    if marks:
-        connection.execute(_PUT_MARKS, marks)
-        connection.execute(_FORGET_DOSES, needless)
-    write_vials(connection, writes.vials)
+    with driver_of(connection) as driver:
+        driver.write(_PUT_DOSES, rows)
+        driver.write(_PUT_MARKS, marks)
+        driver.write(_FORGET_DOSES, needless)
+        write_vials(driver, writes.vials)
     if writes.units:
         write_units(connection, writes.units)
 

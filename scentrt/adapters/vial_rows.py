@@ -1,12 +1,13 @@
 """The vials that stand in the seats, and the cue journal, in SQL."""
 
-import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from msgspec.json import encode
+from sqlalchemy import Row, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scentrt.actors.vial_book import ZoneVials
+from scentrt.adapters.driver import Driver
 from scentrt.adapters.orm import releases, vials
 from scentrt.domain.cues import SeatId, ZoneId
 from scentrt.domain.names import BatchRef, Sku
@@ -45,7 +46,7 @@ def seated_vial(row: Row[Any]) -> SeatedVial:
     )
 
 
-def write_vials(connection: Connection, written: tuple[ZoneVials, ...]) -> None:
+def write_vials(driver: Driver, written: tuple[ZoneVials, ...]) -> None:
     """Store levels, each while its vial stands where it says, and add to the journal."""
     levels = [
         {
@@ -64,18 +65,20 @@ def write_vials(connection: Connection, written: tuple[ZoneVials, ...]) -> None:
             "zone": of_zone.zone,
             "session": line.session,
             "source": line.source,
-            "cue": None if line.entry.cue is None else json.dumps(line.entry.cue.id),
+            "cue": None if line.entry.cue is None else _json(line.entry.cue.id),
             "scent": line.entry.scent,
             "sku": line.entry.sku,
             "batchref": line.entry.batchref,
-            "seats": None if line.entry.seats is None else json.dumps(line.entry.seats),
+            "seats": None if line.entry.seats is None else _json(line.entry.seats),
             "dose_us": line.entry.dose_us,
             "ended": line.entry.ended,
         }
         for of_zone in written
         for line in of_zone.lines
     ]
-    if levels:
-        connection.execute(_PUT_LEVEL, levels)
-    if lines:
-        connection.execute(_ADD_RELEASE, lines)
+    driver.write(_PUT_LEVEL, levels)
+    driver.write(_ADD_RELEASE, lines)
+
+
+def _json(value: object) -> str:
+    return encode(value).decode()  # a tenth of what `json` takes for so little

@@ -20,13 +20,11 @@ from scentrt.actors.ledger import Ledger
 from scentrt.actors.messages import (
     CancelCue,
     Connected,
-    Contents,
     EndPanic,
     Forget,
     Hush,
     LeavePlace,
     NotTold,
-    Page,
     Panic,
     PutVials,
     ReadPage,
@@ -44,6 +42,7 @@ from scentrt.actors.messages import (
     WelcomeBack,
     ZoneMessage,
 )
+from scentrt.actors.pages import page_of
 from scentrt.actors.reports import Account, Accounts, Written
 from scentrt.actors.stagehands import Dispensers, Listeners, Supplies
 from scentrt.domain.cues import CueKey, SeatId, ZoneId
@@ -327,7 +326,7 @@ class ZoneActor:
             case ReadSeats(ids):
                 return _settings(zone, ids)
             case ReadPage(page, seats_per_page):
-                return self._page(zone, page, seats_per_page, now_ms)
+                return page_of(zone, page, seats_per_page, self._dispensers.device, now_ms)
             case _:
                 assert_never(message)
         return None
@@ -380,26 +379,6 @@ class ZoneActor:
             # A message to oneself, since a dispenser may say so at any time, in a decision too.
             with suppress(ActorStopped):
                 self.ref.tell(NotTold(cue, written.untold), urgent=True)
-
-    def _page(
-        self, zone: Zone, page: int, seats_per_page: Callable[[Contents], int], now_ms: float
-    ) -> Page:
-        rack = zone.rack
-        supply = rack.watched(now_ms)
-        refills = tuple(refill for _, refill in sorted(rack.refills.items()))
-        widest = max(map(_width, zone.seats), default=1)
-        size = max(1, seats_per_page(Contents(widest, rack.longest_name, supply, refills)))
-        pages = max(1, -(-len(zone.seats) // size))
-        seats = zone.seats[(page - 1) * size : page * size]
-        devices = [self._dispensers.device(seat.id) for seat in seats]
-        known = tuple(zip(seats, devices, strict=True))
-        return Page(zone.revision, pages, known, supply, refills)
-
-
-def _width(seat: Seat) -> int:
-    """Return how many slots take as much room in a page as a seat does, with what is set there."""
-    settings = seat.settings
-    return len(seat.slots) + 2 * len(settings.averse_to) + (settings.tuning is not None)
 
 
 def _settings(zone: Zone, seats: Sequence[SeatId]) -> tuple[SeatSettings | None, ...]:

@@ -81,6 +81,9 @@ class Mailbox:
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
+        self.is_behind = False
+        """Whether the actor has left something in here in its last turn: then whoever has much to
+        say had better say it one by one."""
         # None only wakes the actor, for the sake of the urgent lane.
         self._send, self._receive = trio.open_memory_channel[Envelope | _Newest | None](capacity)
         self._urgent: deque[Envelope] = deque()
@@ -164,6 +167,11 @@ class Ref:
     def name(self) -> str:
         """The name of the actor."""
         return self._mailbox.name
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the actor does not keep pace with what it is sent."""
+        return self._mailbox.is_behind
 
     def tell(self, message: Message[Any], *, urgent: bool = False) -> None:
         """Send a message whose answer nobody wants.

@@ -115,6 +115,11 @@ class House:
         return self._latch.panicked
 
     @property
+    def is_behind(self) -> bool:
+        """Whether a zone does not keep pace with what it is sent."""
+        return any(zone.is_behind for zone in self.zones.values())
+
+    @property
     def goggles(self) -> Ref:
         """The zone of the goggles."""
         return self.zones[GOGGLES_ZONE]

@@ -45,7 +45,7 @@ from scentrt.actors.messages import (
 from scentrt.actors.pages import page_of
 from scentrt.actors.reports import Account, Accounts, Written
 from scentrt.actors.stagehands import Dispensers, Listeners, Supplies
-from scentrt.domain.cues import CueKey, SeatId, ZoneId
+from scentrt.domain.cues import Cue, CueKey, SeatId, ZoneId
 from scentrt.domain.decisions import Accepted, Halt, Order, Release, Withdraw
 from scentrt.domain.doses import Limits
 from scentrt.domain.events import (
@@ -173,15 +173,20 @@ class ZoneActor:
 
     def _take_turn(self, zone: Zone) -> None:
         """Handle what has come, and do what is due."""
-        turn = min(MESSAGES_PER_TURN, 1 + SEATS_PER_TURN // (1 + len(zone.seats)))
-        for _ in range(turn):
+        everybody = 1 + len(zone.seats)
+        seats = 0
+        for _ in range(MESSAGES_PER_TURN):
             envelope = self.mailbox.take()
             if envelope is None:
                 break
             self._handle(zone, envelope)
+            seats += _seats_meant(envelope.message, everybody)
+            if seats > SEATS_PER_TURN:
+                break
+        self.mailbox.is_behind = envelope is not None
         now, now_ms = trio.current_time(), self._clock.now_ms()
         if zone.next_ms <= now_ms:
-            zone.advance(now_ms, turn)
+            zone.advance(now_ms, min(MESSAGES_PER_TURN, 1 + SEATS_PER_TURN // everybody))
             self._carry_out(zone)
         self._accounts.close_overdue(now)
         if now >= self._next_tick:
@@ -384,6 +389,15 @@ class ZoneActor:
 def _settings(zone: Zone, seats: Sequence[SeatId]) -> tuple[SeatSettings | None, ...]:
     """Return what is set for these seats; None where nobody knows one."""
     return tuple(None if seat is None else seat.settings for seat in map(zone.seat, seats))
+
+
+def _seats_meant(message: object, everybody: int) -> int:
+    """Return at how many seats something may have to be decided."""
+    match message:
+        case TakeCue(Cue(seats=tuple(seats))):
+            return len(seats)
+        case _:
+            return everybody
 
 
 def _ignore(_: Written) -> None:

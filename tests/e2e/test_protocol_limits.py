@@ -1,5 +1,6 @@
 """How much a client may say, and how large it may be."""
 
+import json
 from contextlib import AsyncExitStack
 
 import pytest
@@ -8,6 +9,7 @@ import trio
 from scentrt.actors import zone
 from scentrt.config import LimitsSection
 from tests.conftest import House, OpenHouse
+from tests.e2e.hostility import TEXT, frame
 from tests.e2e.speaking import MSGPACK, Message, Speaker, connect, enter
 
 MOST = 64 * 1024
@@ -200,3 +202,25 @@ async def test_a_zone_whose_mailbox_is_full_is_busy_for_a_moment(
     for error in busy:
         assert (error["code"], error["retryable"]) == ("busy", True)
         assert error["retry_after_ms"] > 0
+
+
+async def test_more_than_a_mailbox_holds_is_worked_off_where_it_comes_at_once(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zone, "MAILBOX_CAPACITY", 128)
+
+    async def blurt(client: Speaker) -> None:
+        cues = []
+        for n in range(400):
+            client.owes(n)
+            cue = {"scent": "forest", "intensity": 0.001, "duration_ms": 1, "ttl_ms": 60_000}
+            cues.append({"type": "cue", "id": n, **cue, "to": {"seats": ["A-1-1"]}})
+        await client.line.send_all(b"".join(frame(TEXT, json.dumps(cue).encode()) for cue in cues))
+        for n in range(400):
+            assert (await client.reply_to(n))["type"] == "accepted"
+
+    async with open_house() as house, AsyncExitStack() as crowd:
+        engines = [await crowd.enter_async_context(enter(house.gateway_url)) for _ in range(8)]
+        async with trio.open_nursery() as blurting:
+            for engine in engines:
+                blurting.start_soon(blurt, engine)

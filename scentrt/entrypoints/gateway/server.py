@@ -173,6 +173,8 @@ class Gateway:
                 caller.tell(_error(heard))
             else:
                 await connection.handle(heard, received_ms)
+            if self._house.is_behind:  # or its mailbox would be full before it had a turn
+                await trio.lowlevel.checkpoint()
 
     async def _hear(
         self, caller: Caller, allowance: Allowance

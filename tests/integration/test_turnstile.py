@@ -1,5 +1,6 @@
 """Who reads what of a connection, and how much is let in of what belongs to no message."""
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import trio.testing
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from scentrt.entrypoints.gateway.stream import FrameStream
-from scentrt.entrypoints.gateway.turnstile import MOST_NOISE, NOISE_PER_S, Turnstile
+from scentrt.entrypoints.gateway.turnstile import MOST_NOISE, NOISE_PER_S, SLICE, Turnstile
 from tests.e2e.hostility import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, request
 
 
@@ -38,6 +39,12 @@ class Client:
         await self._stream.send_eof()
         await trio.sleep(0.01)
 
+    async def vanish(self, data: bytes) -> None:
+        """Send some bytes, and be gone before any of them is read."""
+        os.write(self._stream.socket.fileno(), data)
+        self._stream.socket.close()
+        await trio.sleep(0.01)
+
     async def answered_after_s(self, data: bytes) -> float:
         """Return how long the pong takes of a ping that is sent behind all this."""
         started = trio.current_time()
@@ -56,7 +63,7 @@ async def connected() -> AsyncIterator[Client]:
         nursery.start_soon(stream.run)
         turnstile = Turnstile(stream, trio.CancelScope())
         await sock.send(request())
-        asked = await wrap_server_stream(nursery, turnstile, 1)
+        asked = await wrap_server_stream(nursery, turnstile, 1, receive_buffer_size=SLICE)
         ws = await asked.accept()
         turnstile.open(ws)
         assert (await sock.recv(4096)).startswith(b"HTTP/1.1 101 ")
@@ -148,3 +155,12 @@ async def test_a_ping_is_answered_behind_as_many_messages_as_come_at_once(
     async with connected() as client:
         await client.answered_after_s(frame(TEXT, b"1") * 1_000)
         assert len(client.heard) == 1_000
+
+
+async def test_who_is_lost_behind_many_pings_is_noticed_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with connected() as client:
+        await client.vanish(frame(TEXT, b"1") + frame(PING) * 680)
+        assert client.heard == ["1"]
+        assert client.ended is not None

@@ -81,7 +81,7 @@ class Turnstile(trio.abc.Stream):
         self._sieve = Sieve()
         self._left = b""  # what trio-websocket is to have
         self._came = trio.Event()
-        self._taken: trio.Event | None = None
+        self._taken = trio.Event()  # all of it
         self._is_aside = False
         self._turn = 0
         self._noise = 0.0
@@ -123,6 +123,7 @@ class Turnstile(trio.abc.Stream):
         self._left += self._sieve.rest
         self._sieve.rest = b""
         self._came.set()
+        self._taken.set()
 
     async def _hand_over(self) -> None:
         """Let trio-websocket have what is no message, and wait until it has taken it."""
@@ -141,7 +142,11 @@ class Turnstile(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send as `FrameStream` does."""
-        await self._stream.send_all(data)
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.step_aside()  # trio-websocket takes nothing more after that
+            raise
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait as `FrameStream` does."""
@@ -159,13 +164,14 @@ class Turnstile(trio.abc.Stream):
             data, self._left = self._left[:size], self._left[size:]
         else:
             data = await self._stream.receive_some(max_bytes)
-        if self._taken is not None and not self._left:
+        if not self._left:
             self._taken.set()
         await self._pace(len(data))
         return data
 
     async def aclose(self) -> None:
         """Close the connection; to a peer who has broken the WebSocket protocol, say so before."""
+        self.step_aside()
         closed = self._ws and self._ws.closed
         if closed and closed.code in _FAILED:
             self._stream.push(encode_frame(CLOSE, closed.code.to_bytes(2, "big")))

@@ -143,6 +143,7 @@ async def test_who_comes_to_a_path_that_is_none_is_told_where_they_are(house: Ho
         ("/allocate", "POST"),
         ("/orders", "GET, POST"),
         ("/products", "GET"),
+        ("/openapi.json", "GET, HEAD"),
         ("/seats/A-1-1", "GET, PATCH, PUT"),
     ],
 )

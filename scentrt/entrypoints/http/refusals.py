@@ -125,8 +125,10 @@ async def _pass_on(request: Request, error: Exception) -> JSONResponse:
 def _methods_at(request: Request) -> list[str]:
     """Return the methods of all routes of a path: Starlette tells those of the first alone."""
     return sorted(
-        method
-        for route in request.app.routes
-        if route.matches(request.scope)[0] is Match.PARTIAL
-        for method in route.methods
+        {
+            method
+            for route in request.app.routes
+            if route.matches(request.scope)[0] is Match.PARTIAL
+            for method in route.methods
+        }
     )

@@ -73,7 +73,7 @@ def _worded(
     assert places is not None, "it has places"
 
     def values_of(row: Row) -> tuple[Any, ...]:
-        values = constants | row
+        values = constants | row if constants else row
         return tuple([values[name] for name in places])
 
     return str(compiled), values_of

@@ -1,5 +1,7 @@
 """Stop, panic and release: what ends, for whom, and how soon."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,20 @@ async def test_a_panic_again_and_a_release_without_one_are_answered_all_the_same
         assert (await operator.ask("panic"))["type"] == "panicked"
         assert (await operator.ask("release"))["type"] == "released"
         assert (await operator.cue("c"))["type"] == "accepted"
+
+
+async def test_an_operator_who_waits_for_the_disk_is_not_taken_to_be_silent(
+    open_house: OpenHouse, tmp_path: Path
+) -> None:
+    async with (
+        open_house(gateway={"max_silence_ms": 500}) as house,
+        enter(house.gateway_url, "operator") as operator,
+    ):
+        await operator.ask("panic")
+        with closing(sqlite3.connect(tmp_path / "scentrt.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await operator.ask("release"))["code"] == "internal"
+        assert (await operator.ask("release"))["type"] == "released"
 
 
 async def test_any_operator_may_release(house: House) -> None:

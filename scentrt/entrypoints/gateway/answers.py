@@ -9,6 +9,7 @@ from scentrt.domain.cues import ZoneId
 from scentrt.domain.decisions import Accepted, Refusal, Refused, Verdict
 from scentrt.domain.seats import Skip
 from scentrt.entrypoints.gateway import server_messages as say
+from scentrt.entrypoints.gateway.refusals import busy, internal, panic
 from scentrt.errors import ActorError, Busy
 
 T = TypeVar("T")
@@ -124,28 +125,3 @@ def _refusal(re: str | int, verdict: Verdict | ActorError) -> say.Error:
             return busy(re, RETRY_AFTER_MS)
         case _:
             return internal(re, "the zone is being restarted, send it again in a second")
-
-
-def panic(re: str | int) -> say.Error:
-    """Return the refusal of whatever a panic forbids."""
-    return say.Error(
-        re=re,
-        code="panic",
-        message="everything is stopped until an operator sends release",
-    )
-
-
-def internal(re: str | int, message: str) -> say.Error:
-    """Return the answer to a request that failed through no fault of the client's."""
-    return say.Error(re=re, code="internal", message=message, retryable=True)
-
-
-def busy(re: str | int, retry_after_ms: float) -> say.Error:
-    """Return the refusal of what found no room in a mailbox."""
-    return say.Error(
-        re=re,
-        code="busy",
-        message="too much waits there, send it again in a moment",
-        retryable=True,
-        retry_after_ms=retry_after_ms,
-    )

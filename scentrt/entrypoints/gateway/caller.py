@@ -1,6 +1,8 @@
 """One WebSocket connection: its handshake, its signs of life, and its end."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import inf
 from typing import Final
 
 import trio
@@ -106,6 +108,14 @@ class Caller:
                 await self._ws.ping(b"")
                 self._note_life()
                 await trio.sleep(self._max_silence_s / PINGS_PER_SILENCE)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Expect no sign of life while it is the client who waits for us, and nobody listens."""
+        self.scope.deadline = inf
+        yield
+        self._note_at = 0.0
+        self._note_life()
 
     def _note_life(self) -> None:
         now = trio.current_time()

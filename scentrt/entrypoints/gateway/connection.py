@@ -28,16 +28,10 @@ from scentrt.domain.decisions import Accepted, Verdict
 from scentrt.domain.doses import Limits
 from scentrt.entrypoints.gateway import messages as hear
 from scentrt.entrypoints.gateway import server_messages as say
-from scentrt.entrypoints.gateway.answers import (
-    Collector,
-    Reports,
-    busy,
-    internal,
-    merge_verdicts,
-    panic,
-)
+from scentrt.entrypoints.gateway.answers import Collector, Reports, merge_verdicts
 from scentrt.entrypoints.gateway.fanout import FanOut, Subscription
 from scentrt.entrypoints.gateway.goggles import Headset, Headsets
+from scentrt.entrypoints.gateway.refusals import busy, internal, panic
 from scentrt.entrypoints.gateway.session import KnownCue, Session
 from scentrt.entrypoints.gateway.state_pages import page_of_state, seats_per_page
 from scentrt.entrypoints.gateway.stream import FrameStream

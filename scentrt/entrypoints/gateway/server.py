@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Final
 
 import trio
-from msgspec import UNSET, UnsetType
 from trio_websocket import ConnectionClosed
 
 import scentrt
@@ -24,7 +23,6 @@ from scentrt.domain.seats import Slot, Vial
 from scentrt.entrypoints.gateway import messages as hear
 from scentrt.entrypoints.gateway import server_messages as say
 from scentrt.entrypoints.gateway.allowance import Allowance
-from scentrt.entrypoints.gateway.answers import busy
 from scentrt.entrypoints.gateway.caller import (
     CLOSE_WITHIN_S,
     GOING_AWAY,
@@ -39,6 +37,7 @@ from scentrt.entrypoints.gateway.door import Door
 from scentrt.entrypoints.gateway.doorkeeper import Doorkeeper
 from scentrt.entrypoints.gateway.fanout import FanOut
 from scentrt.entrypoints.gateway.goggles import Headset, Headsets
+from scentrt.entrypoints.gateway.refusals import busy, misread, not_authenticated, slower
 from scentrt.entrypoints.gateway.session import Session, Sessions
 from scentrt.entrypoints.gateway.stream import FrameStream
 from scentrt.entrypoints.gateway.wire import BadMessage
@@ -169,10 +168,14 @@ class Gateway:
     async def _attend(self, caller: Caller, allowance: Allowance, connection: Connection) -> None:
         while True:
             heard, received_ms = await self._hear(caller, allowance)
-            if isinstance(heard, BadMessage):
-                caller.tell(_error(heard))
-            else:
-                await connection.handle(heard, received_ms)
+            match heard:
+                case BadMessage():
+                    caller.tell(misread(heard))
+                case hear.Panic() | hear.Release():  # until the disk has it
+                    with caller.waiting():
+                        await connection.handle(heard, received_ms)
+                case _:
+                    await connection.handle(heard, received_ms)
             if self._house.is_behind:  # or its mailbox would be full before it had a turn
                 await trio.lowlevel.checkpoint()
 
@@ -192,7 +195,7 @@ class Gateway:
             retry_after_ms = allowance.take(heard)
             if not retry_after_ms:
                 return heard, received_ms
-            caller.tell(_slower(re, retry_after_ms))
+            caller.tell(slower(re, retry_after_ms))
 
     # Coming
 
@@ -211,17 +214,17 @@ class Gateway:
         message, _ = await self._hear(caller, allowance)
         if isinstance(message, BadMessage):
             if message.type == "hello":
-                caller.tell(_error(message))
+                caller.tell(misread(message))
             else:
-                caller.tell(_not_authenticated(message.re, "the first message is hello"))
+                caller.tell(not_authenticated(message.re, "the first message is hello"))
             return None
         if not isinstance(message, hear.Hello):
             re = getattr(message, "id", None)
-            caller.tell(_not_authenticated(re, "the first message is hello"))
+            caller.tell(not_authenticated(re, "the first message is hello"))
             return None
         if not self._doorkeeper.lets_in(message.role, message.token):
             problem = f"token: not one that opens the role {message.role}"
-            caller.tell(_not_authenticated(message.id, problem))
+            caller.tell(not_authenticated(message.id, problem))
             raise Hangup(POLICY, "not authenticated")
         if message.dispenser is not None and message.role != "goggles":
             caller.tell(
@@ -378,25 +381,3 @@ class Gateway:
 def _slot(slot: hear.DispenserSlot) -> Slot:
     vial = None if slot.remaining_s is None else Vial(round(slot.remaining_s * US_PER_S))
     return Slot(slot.slot, Scent(slot.scent), vial)
-
-
-def _error(bad: BadMessage) -> say.Error:
-    return say.Error(re=_re(bad.re), code=bad.code, message=bad.message)
-
-
-def _not_authenticated(re: str | int | None, message: str) -> say.Error:
-    return say.Error(re=_re(re), code="not-authenticated", message=message)
-
-
-def _slower(re: str | int | None, retry_after_ms: float) -> say.Error:
-    return say.Error(
-        re=_re(re),
-        code="rate-limited",
-        message="too many messages a second on this connection",
-        retryable=True,
-        retry_after_ms=retry_after_ms,
-    )
-
-
-def _re(re: str | int | None) -> str | int | UnsetType:
-    return UNSET if re is None else re

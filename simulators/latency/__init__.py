@@ -13,7 +13,7 @@ cue        one engine sends a cue to one seat, waits for    the round trip of th
 busy       100 cues/s for a seat each, of 500 (open loop)   one cue at a time; echoes likewise
 pipelined  one engine keeps a window of cues under way      as many echoes under way
 fan-out    from sending a cue until the last of an          `send_message` of trio-websocket, one
-           audience of goggles has its event                after the other; Mosquitto
+           audience of goggles has its event                after the other; bare writes; Mosquitto
 scheduled  how late cues are dispatched that came before    how late `trio.sleep_until` wakes
 everywhere one cue to all of 500 and 2,000 seats            -
 gatt       one engine sends a cue to one seat, and to all   as many writes by bleak to devices
@@ -49,9 +49,10 @@ For `gatt`, dispensers are on a simulated radio, once with the server and once w
 being told means that bleak has returned from `write_gatt_char`. Over Bumble, the devices live in
 the process that writes to them, so both sides pay for what the devices do. Over BlueZ, they are in
 another process and beyond the D-Bus, as BlueZ itself is on a real machine. `first to last` is from
-the end of the first write to that of the last one. bleak alone is timed from the call on, while a
-cue also waits for what else its server is doing just then. `echo alone` is the round trip of the
-same frame through a bare echo, at the same pace: what a cue costs before anybody has read it.
+the end of the first write to that of the last one. What a cue has to come through before bleak is
+measured alone, too, at the same pace: `echo alone` is the round trip of the same frame through a
+bare echo, and `crossing alone` the way into the thread in which bleak lives. `the three` is both of
+them and bleak's write, added up.
 
 Where load is the subject, it is an open loop: each cue has its moment, comes at that however late
 the answers are, and is timed from that. So a pause of the server counts for everybody who comes
@@ -59,22 +60,19 @@ meanwhile. Everything else is a closed loop, in which it counts once.
 
 Not every goal is met, and `just profile NAME` shows what stands in the way:
 
-* `cue` and `pipelined`, 1.35 to 1.75 echoes and half as many cues as echoes. An echo is little more
-  than trio-websocket's reading and writing. The reading is a fifth of a pipelined cue, and what is
-  left is flat: a fifth for the session that hears it, two fifths for the zone that decides it,
-  carries it out and answers, trio's turns between them, the journal written behind. No function of
-  ours takes 3 %.
-* `busy`, 2 to 2.5 times idle at p99. An echo at that pace is as much slower than one echo after
+* `busy`, 2 to 4 times idle at p99. A bare echo at that pace is as much slower than one echo after
   the other: processes that have slept for ten milliseconds wake up cold.
-* `gatt`. Before anything is decided, a cue has come through a socket: the bare echo alone takes
-  about twice as long as bleak's write over Bumble, and two thirds of it over BlueZ. From there on
-  it is the hop to the zone, the crossing into bleak's thread, and the interpreter that both share.
-  Written to 24 seats, the writes themselves take as long as bleak's alone (`first to last`).
-* `allocate`, 0.35 to 0.5 of the empty requests with one product, 0.3 to 0.4 with ten. Of an
-  allocation of the ten, three fifths are HTTP, of which an empty request has most, too; a fifth is
-  the product and its unit of work, which holds hardly more than one line where the clients are
-  spread over ten; and the rest are the ledger and the thread that writes.
-* `fan-out 500` beside Mosquitto, which is written in C: 0.9 to 1.1.
-* `start`, `orders` and `bus` with 100 products have goals in seconds, not ratios: a machine met
-  them when it was quiet, and missed them an hour later, when everything took twice as long.
+* `fan-out`, a third of the loop where Python is fast beside the kernel, and a fifth to a quarter
+  where it is not. Three quarters of the time are the kernel's: to hand the same frame to as many
+  sockets, with nothing else to do (`bare writes`), takes a fifth to a quarter of the loop itself.
+* `gatt`. The bare echo alone takes about twice as long as bleak's write over Bumble. A cue to one
+  seat takes less than `the three` alone, since it wakes up once, and a cue to 24 seats 1.3 to 1.4
+  times as long: what is decided for them, and written for each, shares an interpreter.
+* `allocate`, 0.46 to 0.58 of the empty requests, and so on either side of its goal. Of the
+  processor time of an allocation of ten products, more than half is HTTP, a seventh the product and
+  its unit of work, a fifth the thread that writes. HTTP that decides nothing and orders without
+  HTTP, each alone, take three quarters of what both take together: they share the interpreter and
+  the caches. With the transaction on the main thread instead, tried, it is the same.
+* `start`, `orders` and `bus` with 100 products have goals in seconds, not ratios: a machine meets
+  them when it is quiet, and another, on which everything takes twice as long, does not.
 """

@@ -126,7 +126,7 @@ def _compare(
             Figure("cue to write", "ms", GOALS),
             Figure("received to write", "ms"),
         )
-        yield rounds.compare(one, Figure("the three", "ms"), Figure("cue to write", "ms"))
+        yield rounds.compare(one, Figure("the three", "ms"), Figure("cue to write", "ms", GOALS))
         rounds = run.rounds_of(all_of_them, lambda: parts(run.part(TO_ALL), SEATS), cues_to_all)
         yield rounds.compare(
             all_of_them,
@@ -135,7 +135,9 @@ def _compare(
             Figure("received to last", "ms"),
             Figure("first to last", "ms"),
         )
-        yield rounds.compare(all_of_them, Figure("the three", "ms"), Figure("cue to last", "ms"))
+        yield rounds.compare(
+            all_of_them, Figure("the three", "ms"), Figure("cue to last", "ms", GOALS)
+        )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 What must outlive a restart is handed in here, and one task writes it: everything that waits goes
 into one transaction, whenever the writer is free. It never waits for a batch to fill, so a lone row
-is written at once, and under load the batches grow by themselves.
+is written at once, but for some turns of the loop, and under load the batches grow by themselves.
 
 Doses, and what the vials hold and have given, are written behind: `Ledger.record_doses` and
 `Ledger.record_vials` take them without waiting. The panic latch, the settings of seats and the end
@@ -36,6 +36,11 @@ from scentrt.service_layer.changes import Changes
 __all__ = ["Ledger", "LedgerHealth", "StoredDoses", "TheatreStore", "Writes", "ZoneDoses"]
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 2.0
+
+TURNS_BEHIND = 8
+"""How many turns of the loop behind somebody may be and still go into the same transaction: what
+came together is decided in a few, each of which takes some microseconds, and a transaction some
+hundred."""
 
 LAST_FLUSH_S = 1.0
 """How long ending may take over what still waits: a fifth of what a whole shutdown has."""
@@ -273,9 +278,8 @@ class Ledger:
         retry_s = FIRST_RETRY_S
         while True:
             await self._work.wait()
-            # Who is a step behind goes with it: a turn costs some microseconds, and a transaction
-            # some hundred.
-            await trio.lowlevel.checkpoint()
+            for _ in range(TURNS_BEHIND):
+                await trio.lowlevel.checkpoint()
             self._work = trio.Event()
             try:
                 await self._commit()

@@ -60,13 +60,13 @@ meanwhile. Everything else is a closed loop, in which it counts once.
 
 Not every goal is met, and `just profile NAME` shows what stands in the way:
 
-* `busy`, 2 to 4 times idle at p99. A bare echo at that pace is as much slower than one echo after
-  the other: processes that have slept for ten milliseconds wake up cold.
+* `busy`, 2 to 5 times idle at p99. A bare echo at that pace is 3 to 5 times slower than one echo
+  after the other: processes that have slept for ten milliseconds wake up cold.
 * `fan-out`, a third of the loop where Python is fast beside the kernel, and a fifth to a quarter
   where it is not. Three quarters of the time are the kernel's: to hand the same frame to as many
   sockets, with nothing else to do (`bare writes`), takes a fifth to a quarter of the loop itself.
 * `gatt`. The bare echo alone takes about twice as long as bleak's write over Bumble. A cue to one
-  seat takes less than `the three` alone, since it wakes up once, and a cue to 24 seats 1.3 to 1.4
+  seat takes less than `the three` alone, since it wakes up once, and a cue to 24 seats 1.3 to 1.5
   times as long: what is decided for them, and written for each, shares an interpreter.
 * `allocate`, 0.46 to 0.58 of the empty requests, and so on either side of its goal. Of the
   processor time of an allocation of ten products, more than half is HTTP, a seventh the product and
